@@ -1,0 +1,78 @@
+"""The one exception tree, and the exit code that each branch ends the command with.
+
+BatchFractureError          1  something unexpected; the message says what and where
+├── UsageError              2  the command line, a configuration, a folder or a bundle is not right
+│   ├── ConfigError            a flag or a key of the TOML file
+│   ├── SourceError            a SOURCE that cannot be listed
+│   ├── ResultsError           a results location that is none, or that cannot be written
+│   └── BundleError            a model bundle that is missing, incomplete or altered
+├── WorkHeldError           4  another live run holds this work
+├── BooksError              1  the rows do not balance with the manifest: nothing was committed
+├── StoreOutageError        1  fetches failed one after another for one cause
+└── CommitError             1  the table did not take the commit
+ImageError                  -  one image's fate; becomes its row and never leaves the pipeline
+"""
+
+from __future__ import annotations
+
+from batch_fracture.codes import Code
+
+
+class BatchFractureError(Exception):
+    """Base of every error that the command reports in one line."""
+
+    exit_code = 1
+
+
+class UsageError(BatchFractureError):
+    """The caller can put it right: nothing was done."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A flag or a key of the configuration file has no meaning or no valid value."""
+
+
+class SourceError(UsageError):
+    """A SOURCE does not exist or cannot be listed."""
+
+
+class ResultsError(UsageError):
+    """The results location is not one, or cannot be written."""
+
+
+class BundleError(UsageError):
+    """A model bundle is missing, incomplete or altered."""
+
+
+class WorkHeldError(BatchFractureError):
+    """Another live run is doing this work."""
+
+    exit_code = 4
+
+
+class BooksError(BatchFractureError):
+    """Rows and manifest do not balance; nothing was committed."""
+
+
+class StoreOutageError(BatchFractureError):
+    """Fetches failed one after another for one cause."""
+
+
+class CommitError(BatchFractureError):
+    """The results table did not take the commit."""
+
+
+class ImageError(Exception):
+    """Why one image could not be read: becomes a row with `code`, never a traceback.
+
+    Args:
+        code: the entry of the enum that the row carries.
+        message: our own words; never bytes, text or header values of the file.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
