@@ -94,12 +94,34 @@ def open_bundle(name_or_path: str) -> Bundle:
         manifest = json.loads(text)
         digests = dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"bundle {path}: bundle.json cannot be read ({_reason(error)}); export the bundle again") from error
+        raise BundleError(
+            f"bundle {path}: bundle.json cannot be read ({_reason(error)}); export the bundle again"
+        ) from error
     _verify(path, digests)
     try:
         return _read(path, manifest, hashlib.sha256(text).hexdigest())
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"bundle {path}: bundle.json is malformed ({_reason(error)}); export the bundle again") from error
+        raise BundleError(
+            f"bundle {path}: bundle.json is malformed ({_reason(error)}); export the bundle again"
+        ) from error
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """What `bundle show` prints: name, architecture, input_size, digest, operating points, evaluation."""
+    manifest = bundle.manifest
+    return {
+        "name": bundle.name,
+        "architecture": bundle.architecture,
+        "input_size": bundle.input.size,
+        "digest": bundle.digest,
+        "path": str(bundle.path),
+        "size_bytes": sum(file.stat().st_size for file in bundle.path.iterdir()),
+        "default_operating_point": bundle.default_operating_point,
+        "operating_points": manifest["operating_points"],
+        "calibration": manifest["calibration"],
+        "evaluation": manifest.get("evaluation", {}),
+        "training": manifest.get("training", {}),
+    }
 
 
 def sha256_of(path: Path) -> str:
@@ -142,7 +164,9 @@ def _verify(path: Path, digests: dict[str, str]) -> None:
 def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
     if manifest["format"] != FORMAT:
         raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-    points = {name: OperatingPoint(name=name, **point) for name, point in manifest["operating_points"].items()}
+    points = {
+        name: OperatingPoint(name=name, **point) for name, point in manifest["operating_points"].items()
+    }
     default = manifest["default_operating_point"]
     if default not in points:
         raise ValueError(f"default operating point {default!r} is not among {sorted(points)}")

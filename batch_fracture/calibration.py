@@ -21,7 +21,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope > 0):
-            raise ValueError(f"calibration slope {self.slope} and intercept {self.intercept} do not keep the order")
+            raise ValueError(
+                f"calibration slope {self.slope} and intercept {self.intercept} do not keep the order"
+            )
 
     def probability(self, logit_B: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities, float32 (B,) in [0, 1], for raw logits, float32 (B,)."""

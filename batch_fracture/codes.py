@@ -48,12 +48,8 @@ class Code(StrEnum):
 
 
 SKIPPED = frozenset({Code.NOT_AN_IMAGE, Code.NOT_A_RADIOGRAPH, Code.MULTI_FRAME, Code.ANIMATED})
-TRANSIENT = frozenset(
-    {Code.GONE, Code.CHANGED, Code.ACCESS_DENIED, Code.STORE_ERROR, Code.NAME_UNREADABLE}
-)
-DECIDED_BY_SETTINGS = frozenset(
-    {Code.NOT_A_RADIOGRAPH, Code.TOO_LARGE, Code.TIMED_OUT, Code.OUT_OF_MEMORY}
-)
+TRANSIENT = frozenset({Code.GONE, Code.CHANGED, Code.ACCESS_DENIED, Code.STORE_ERROR, Code.NAME_UNREADABLE})
+DECIDED_BY_SETTINGS = frozenset({Code.NOT_A_RADIOGRAPH, Code.TOO_LARGE, Code.TIMED_OUT, Code.OUT_OF_MEMORY})
 """Codes that another value of a reading setting (`ReadingSettings`) could turn into a read."""
 
 MAX_RETRIES = 5

@@ -70,9 +70,7 @@ def letterbox(grey_HW: Pixels, spec: InputSpec) -> Pixels:
     rows, columns = grey_HW.shape
     scale = spec.size / max(rows, columns)
     height, width = (max(1, round(side * scale)) for side in (rows, columns))
-    resized = Image.fromarray(grey_HW).resize(
-        (width, height), Image.Resampling.BILINEAR, reducing_gap=2.0
-    )
+    resized = Image.fromarray(grey_HW).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     field_SS = np.full((spec.size, spec.size), spec.fill, np.uint8)
     top, left = (spec.size - height) // 2, (spec.size - width) // 2
     field_SS[top : top + height, left : left + width] = np.asarray(resized)

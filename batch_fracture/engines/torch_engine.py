@@ -50,7 +50,9 @@ class TorchEngine:
         torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network = timm.create_model(bundle.architecture, num_classes=1)
-        weights = {name: tensor.float() for name, tensor in load_file(bundle.path / "model.safetensors").items()}
+        weights = {
+            name: tensor.float() for name, tensor in load_file(bundle.path / "model.safetensors").items()
+        }
         network.load_state_dict(weights)
         served = ServedNetwork(network, mean=bundle.mean, std=bundle.std).eval()
         self._served = served.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]

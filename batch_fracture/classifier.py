@@ -1,0 +1,98 @@
+"""FractureClassifier: the actor that turns inputs into logits, probabilities and findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_fracture import __version__, schema
+from batch_fracture.bundle import open_bundle
+from batch_fracture.codes import Status
+from batch_fracture.engines import open_engine
+
+MAX_BATCH = 32
+"""Images per forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What every row of a run has in common."""
+
+    bundle: str
+    """Path of the model bundle."""
+    model_digest: str
+    operating_point: str
+    threshold: float
+    engine: str
+    num_threads: int
+    settings_digest: str
+    run_id: str
+
+
+class FractureClassifier:
+    """Loads the bundle's weights once, then classifies batch after batch.
+
+    Args:
+        run: bundle, engine, threshold, and what else each row is to carry.
+    """
+
+    def __init__(self, run: Provenance) -> None:
+        self._run = run
+        self._bundle = open_bundle(run.bundle)
+        if self._bundle.digest != run.model_digest:
+            raise RuntimeError(f"bundle {run.bundle} changed while the run went on")
+        self._engine = open_engine(run.engine, self._bundle, num_threads=run.num_threads)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Finish rows.
+
+        Args:
+            batch: `schema.DECODED`; `pixels` holds uint8 (S, S) for read rows and null for all others.
+
+        Returns:
+            `schema.UNIT_FILE`, one row per row, in the same order; logit, probability and fracture null
+            unless read.
+        """
+        read = pc.equal(batch["status"], Status.READ.value)
+        logit_B = self._logits(batch["pixels"].filter(read))
+        probability_B = self._bundle.calibration.probability(logit_B)
+        threshold = np.float32(self._run.threshold)
+        found = {"logit": logit_B, "probability": probability_B, "fracture": probability_B >= threshold}
+        positions = pc.if_else(read, pc.subtract(pc.cumulative_sum(pc.cast(read, pa.int32())), 1), None)
+        columns = {name: pc.take(pa.array(values), positions) for name, values in found.items()}
+        columns |= self._constants(len(batch), threshold)
+        columns |= {name: batch[name] for name in batch.column_names if name != "pixels"}
+        return pa.table(columns).select(schema.UNIT_FILE.names).cast(schema.UNIT_FILE)
+
+    def _logits(self, pixels: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+        size = self._bundle.input.size
+        logits = [
+            self._engine(
+                np.stack(
+                    [np.frombuffer(p.as_buffer(), np.uint8) for p in pixels[at : at + MAX_BATCH]]
+                ).reshape(-1, size, size)
+            )
+            for at in range(0, len(pixels), MAX_BATCH)
+        ]
+        return np.concatenate(logits) if logits else np.empty(0, np.float32)
+
+    def _constants(self, num_rows: int, threshold: np.float32) -> dict[str, pa.Array]:
+        run = self._run
+        values = {
+            "threshold": pa.scalar(threshold),
+            "operating_point": pa.scalar(run.operating_point),
+            "model": pa.scalar(self._bundle.name),
+            "model_digest": pa.scalar(run.model_digest),
+            "engine": pa.scalar(self._engine.name),
+            "code_version": pa.scalar(__version__),
+            "settings_digest": pa.scalar(run.settings_digest),
+            "run_id": pa.scalar(run.run_id),
+            "read_at": pa.scalar(datetime.now(timezone.utc), schema.TIMESTAMP),
+            "pseudonym_key_id": pa.scalar(None, pa.string()),
+        }
+        return {name: pa.repeat(value, num_rows) for name, value in values.items()}

@@ -1,0 +1,124 @@
+"""Ray for one run: started quietly in a short folder of its own, which is removed afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from batch_fracture.errors import BatchFractureError, ConfigError
+
+MAX_OBJECT_STORE_BYTES = 2 * 2**30
+"""Blocks in flight need far less; a run must not take a third of the machine, which is Ray's default."""
+MIN_OBJECT_STORE_BYTES = 96 * 2**20
+_FOLDER = "bf-ray-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What Ray offers to this run."""
+
+    num_cpus: int
+    num_gpus: int
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
+    """Connect to a cluster, or start one on this machine, for the `with` block.
+
+    Args:
+        address: `local` starts one; `auto` finds a running one; else HOST:PORT.
+        log_file: takes Ray's log lines, which stay off the screen.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
+        BatchFractureError: Ray did not start.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the hospital
+    with _streams_to(log_file):
+        import ray  # noqa: PLC0415 - a second; only runs with work pay it
+
+        folder = _make_folder() if address == "local" else None
+        try:
+            _connect(address, folder)
+            found = ray.cluster_resources()
+            yield Resources(num_cpus=max(1, int(found.get("CPU", 1))), num_gpus=int(found.get("GPU", 0)))
+        finally:
+            ray.shutdown()
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(address: str, folder: Path | None) -> None:
+    import ray  # noqa: PLC0415 - see ray_cluster
+
+    quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
+    try:
+        if folder is None:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=len(os.sched_getaffinity(0)),
+                include_dashboard=False,
+                object_store_memory=_object_store_bytes(),
+                _temp_dir=str(folder),
+                **quiet,
+            )
+    except ConnectionError as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address!r}; --address local starts one here"
+        ) from error
+    except (RuntimeError, ValueError, OSError, TimeoutError) as error:
+        raise BatchFractureError(f"Ray did not start: {error}") from error
+
+
+def _object_store_bytes() -> int:
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else MAX_OBJECT_STORE_BYTES  # noqa: S108
+    wanted = min(MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4, int(shared * 0.8))
+    return max(MIN_OBJECT_STORE_BYTES, wanted)
+
+
+def _make_folder() -> Path:
+    """A folder named after this process. Those of processes that were killed are removed on the way.
+
+    Ray puts sockets into it, whose paths may have 107 bytes at the most: hence the short name.
+    """
+    root = Path(tempfile.gettempdir())
+    for old in root.glob(f"{_FOLDER}*"):
+        pid = old.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=root))
+
+
+@contextlib.contextmanager
+def _streams_to(log_file: Path) -> Iterator[None]:
+    """Send this process's stdout and stderr to a log file.
+
+    Ray writes to them from Python and from C++; the screen keeps a handle of its own on the terminal.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    with log_file.open("ab") as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, before in zip((1, 2), saved, strict=True):
+            os.dup2(before, descriptor)
+            os.close(before)

@@ -1,0 +1,116 @@
+"""The configuration of `batch-fracture run`, checked once."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from batch_fracture import bundle
+from batch_fracture.errors import ConfigError
+from batch_fracture.results.work import Purpose
+from batch_fracture.settings import RADIOGRAPH_MODALITIES, ReadingSettings
+
+ORDERS = ("newest", "oldest", "listed")
+LOG_FORMATS = ("rich", "plain", "json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One field per flag of `batch-fracture run`; the TOML file has the same names."""
+
+    source: tuple[str, ...]
+    """Folders or files to read."""
+    results: str
+    """Where the tables live."""
+    model: str = bundle.DEFAULT
+    """Name of a shipped bundle, or a bundle's directory."""
+    operating_point: str | None = None
+    """A name of the bundle, or a threshold; None for the bundle's default."""
+    engine: str | None = None
+    """None chooses by hardware."""
+    address: str = "local"
+    """Ray cluster."""
+    modalities: tuple[str, ...] = RADIOGRAPH_MODALITIES
+    """DICOM modalities to read, or `all`."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    order: str = "newest"
+    limit: int | None = None
+    """Images read in this run at the most."""
+    reread: bool = False
+    retry_failed: bool = False
+    dry_run: bool = False
+    max_failed: float = 0.05
+    """Share of failed rows above which the run exits with 3."""
+    log_format: str | None = None
+    """None: rich on a terminal, plain elsewhere."""
+    json: bool = False
+    settings: ReadingSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise ConfigError("no SOURCE: name at least one folder, or `source` in the configuration file")
+        if not self.results:
+            raise ConfigError("no --results: name the folder that takes the tables")
+        modalities = tuple(m.upper() if m.lower() != "all" else "all" for m in self.modalities if m)
+        if not modalities:
+            raise ConfigError("--modalities is empty: name some, such as CR,DX,RG, or all")
+        object.__setattr__(self, "source", tuple(str(Path(s).absolute()) for s in self.source))
+        object.__setattr__(self, "settings", ReadingSettings(modalities=modalities))
+        self._refuse_results_inside_source()
+
+    def purpose(self, model: bundle.Bundle) -> Purpose:
+        """What this run is for, as its manifest records it.
+
+        Raises:
+            ConfigError: the bundle has no such operating point.
+        """
+        point = model.operating_point(self.operating_point)
+        return Purpose(
+            sources=self.source,
+            include=self.include,
+            exclude=self.exclude,
+            model=model.name,
+            model_digest=model.digest,
+            engine=self.engine or "auto",
+            operating_point=point.name,
+            threshold=point.threshold,
+            settings=asdict(self.settings),
+            settings_digest=self.settings.digest,
+            order=self.order,
+            limit=self.limit,
+            reread=self.reread,
+            retry_failed=self.retry_failed,
+        )
+
+    def _refuse_results_inside_source(self) -> None:
+        results = Path(self.results).resolve()
+        for source in self.source:
+            if results.is_relative_to(Path(source).resolve()):
+                raise ConfigError(
+                    f"--results {self.results!r} lies inside the source {source!r}, so the next run would read its own "
+                    "tables; put it elsewhere"
+                )
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The configuration file as flag values; `retry-failed` and `retry_failed` are the same.
+
+    Raises:
+        ConfigError: the file cannot be read, or has a key that no flag has.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"configuration {path!r}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path!r}: {error}") from error
+    known = {f.name for f in fields(RunConfig) if f.init}
+    named = {key.replace("-", "_"): value for key, value in values.items()}
+    if unknown := sorted(set(named) - known):
+        raise ConfigError(
+            f"configuration {path!r}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known)).replace('_', '-')}"
+        )
+    return named

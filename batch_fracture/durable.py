@@ -1,0 +1,76 @@
+"""Local files that survive a power cut: written beside their place, fsynced, linked in once."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+
+def put_once(path: Path, write: Callable[[Path], object]) -> bool:
+    """Put a file in place if nothing stands there yet; afterwards it and its name are on disk.
+
+    Args:
+        path: where it goes; missing parents are made.
+        write: writes the whole content to the path that it is given.
+
+    Returns:
+        True when this call put it, False when something stood there already.
+    """
+    return _place(path, write, lambda partial: _link(partial, path))
+
+
+def put(path: Path, write: Callable[[Path], object]) -> None:
+    """Put a file in place, in one step, instead of whatever stands there."""
+
+    def replace(partial: Path) -> bool:
+        partial.replace(path)
+        return True
+
+    _place(path, write, replace)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its missing parents; afterwards their names are on disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """fsync a directory, so that the names in it are on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file's content."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _place(path: Path, write: Callable[[Path], object], into: Callable[[Path], bool]) -> bool:
+    make_folder(path.parent)
+    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    try:
+        write(partial)
+        sync_file(partial)
+        placed = into(partial)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return placed
+
+
+def _link(partial: Path, path: Path) -> bool:
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return False
+    return True

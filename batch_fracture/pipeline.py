@@ -1,0 +1,118 @@
+"""READ FIRST: the whole job as one visible Ray Data chain.
+
+    manifest entries -> fetch_and_decode (CPU tasks) -> FractureClassifier (actors) -> finished rows
+
+Every entry that goes in comes out as one row, bad input included. Only an image that kills or hangs its worker takes
+its block along; those are missing at the end, and `isolate` reads them one by one.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from batch_fracture import schema
+from batch_fracture.classifier import FractureClassifier, Provenance
+from batch_fracture.cluster import Resources
+from batch_fracture.preprocess import InputSpec
+from batch_fracture.reader import read_image
+from batch_fracture.settings import ReadingSettings
+
+BLOCK_ROWS = 64
+"""Images per task: about 0.1 s of decoding, 4 MB of inputs at 256 pixels, and what one crash makes read again."""
+MIN_MISSING, MISSING_SHARE = 100, 0.01
+"""More lost blocks than both, each with one image at least that killed its worker, are no accident: the run stops."""
+
+
+def build_dataset(
+    images: pa.Table, run: Provenance, spec: InputSpec, settings: ReadingSettings, workers: Workers
+) -> Dataset:
+    """The chain, lazily.
+
+    Args:
+        images: `schema.MANIFEST`, the entries to read, in this order.
+        run: model, engine, and what each row carries.
+        spec: the model's input.
+        settings: limits and modalities.
+        workers: how many of what.
+
+    Returns:
+        Dataset of `schema.UNIT_FILE` rows; iterate over its batches to run it. Blocks come in any order.
+    """
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = max(MIN_MISSING, int(len(images) * MISSING_SHARE))
+    blocks = [images.slice(at, BLOCK_ROWS) for at in range(0, len(images), BLOCK_ROWS)]
+    return (
+        ray.data.from_arrow(blocks)
+        .map_batches(
+            fetch_and_decode,
+            fn_args=(spec, settings),
+            batch_format="pyarrow",
+            batch_size=None,
+            num_cpus=workers.cpus_per_task,
+            max_retries=1,  # Ray's default would try a crashing image for ever
+        )
+        .map_batches(
+            FractureClassifier,
+            fn_constructor_args=(run,),
+            batch_format="pyarrow",
+            batch_size=None,
+            compute=ActorPoolStrategy(size=workers.num_classifiers),
+            num_cpus=workers.cpus_per_classifier,
+            num_gpus=workers.gpus_per_classifier,
+            max_task_retries=1,
+        )
+    )
+
+
+def fetch_and_decode(batch: pa.Table, spec: InputSpec, settings: ReadingSettings) -> pa.Table:
+    """From manifest entries to decoded rows, one for one; `schema.MANIFEST` in, `schema.DECODED` out.
+
+    An alarm kills this worker when one image takes longer than the limit, even inside a decoder's C code.
+    """
+    rows = []
+    try:
+        for entry in batch.to_pylist():
+            signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
+            rows.append(read_image(entry, spec, settings))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return pa.Table.from_pylist(rows, schema=schema.DECODED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How the cluster's CPUs and GPUs are shared between the two stages."""
+
+    num_classifiers: int
+    threads_per_classifier: int
+    cpus_per_classifier: float
+    gpus_per_classifier: int
+    cpus_per_task: float
+
+    @classmethod
+    def for_cluster(cls, resources: Resources, *, on_gpu: bool) -> Workers:
+        """One classifier per GPU, else one single-threaded per CPU core that shares its core with decoding.
+
+        The classifiers never hold every CPU, or the tasks that feed them could not start.
+        """
+        if on_gpu:
+            return cls(
+                num_classifiers=resources.num_gpus,
+                threads_per_classifier=1,
+                cpus_per_classifier=0,
+                gpus_per_classifier=1,
+                cpus_per_task=1,
+            )
+        return cls(
+            num_classifiers=resources.num_cpus,
+            threads_per_classifier=1,
+            cpus_per_classifier=0.5,
+            gpus_per_classifier=0,
+            cpus_per_task=0.5,
+        )

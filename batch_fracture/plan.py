@@ -1,0 +1,130 @@
+"""The plan: what is listed, less what is already settled for this model, cut into units."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_fracture import schema
+from batch_fracture.codes import DECIDED_BY_SETTINGS, MAX_RETRIES, TRANSIENT, Status
+from batch_fracture.results.table import ReadingsTable
+from batch_fracture.results.work import Manifest, Purpose, run_id_of
+
+MIN_UNIT_ROWS, MAX_UNIT_ROWS, WANTED_UNITS = 100, 2000, 32
+"""A unit is what an interruption can cost and what a Parquet file holds: small archives get small ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    manifest: Manifest
+    retried_later: int
+    """Of the unchanged: transient failures that a later night will try again."""
+
+
+def plan_run(listing: pa.Table, table: ReadingsTable | None, purpose: Purpose, *, read_date: date) -> Plan:
+    """Decide which listed images are to be read.
+
+    Args:
+        listing: `schema.LISTING`.
+        table: the newest version of the results; None when there are none yet.
+        purpose: model, settings and flags.
+        read_date: UTC day of this night; a transient failure of the same day is not tried again.
+
+    Returns:
+        The plan; its manifest may be empty.
+    """
+    images = listing.append_column("reading_id", _reading_ids(listing, purpose.model_digest))
+    settled, retried_later = _settled(images, table, purpose, read_date)
+    pending = images.filter(pc.invert(pc.is_in(images["reading_id"], value_set=settled)))
+    chosen = _ordered(pending, purpose.order)[: purpose.limit]
+    chosen = (
+        chosen.append_column("unit", _units(len(chosen))).select(schema.MANIFEST.names).cast(schema.MANIFEST)
+    )
+    base_version = table.version if table else 0
+    manifest = Manifest(
+        run_id=run_id_of(chosen, purpose, read_date, base_version),
+        purpose=purpose,
+        images=chosen,
+        read_date=read_date,
+        base_version=base_version,
+        listed=len(images),
+        unchanged=len(images) - len(pending),
+        not_planned=len(pending) - len(chosen),
+        started_at=int(datetime.now(timezone.utc).timestamp() * 1e6),
+    )
+    return Plan(manifest=manifest, retried_later=retried_later)
+
+
+def reading_id(image_uri: str, image_version: str, model_digest: str) -> str:
+    """The key of a reading: hex of a 128-bit BLAKE2b hash over the three, each with its length."""
+    parts = (image_uri.encode(), image_version.encode(), model_digest.encode())
+    return hashlib.blake2b(b"".join(b"%d:%s" % (len(p), p) for p in parts), digest_size=16).hexdigest()
+
+
+def _reading_ids(listing: pa.Table, model_digest: str) -> pa.Array:
+    pairs = zip(listing["image_uri"].to_pylist(), listing["image_version"].to_pylist(), strict=True)
+    return pa.array([reading_id(uri, version, model_digest) for uri, version in pairs], pa.string())
+
+
+def _settled(
+    images: pa.Table, table: ReadingsTable | None, purpose: Purpose, read_date: date
+) -> tuple[pa.Array, int]:
+    """Reading ids that need no work, and how many of them are transient failures that will be tried later.
+
+    Settled: read or skipped; failed for good; failed transiently today, or often enough. A code that a setting
+    decided counts only under the same settings, and no failure counts under `--retry-failed`.
+    """
+    if purpose.reread or table is None or not table.files():
+        return pa.array([], pa.string()), 0
+    with duckdb.connect() as connection:
+        connection.register("images", images.select(["reading_id"]))
+        rows = connection.sql(
+            _SETTLED_SQL,
+            params={
+                "files": table.files(),
+                "transient": sorted(TRANSIENT),
+                "by_settings": sorted(DECIDED_BY_SETTINGS),
+                "settings": purpose.settings_digest,
+                "retry_failed": purpose.retry_failed,
+                "max_tries": MAX_RETRIES + 1,
+                "today": read_date,
+            },
+        ).to_arrow_table()
+    settled = rows.filter(pc.or_(pc.or_(rows["final"], rows["waits"]), rows["spent"]))
+    waiting = rows.filter(pc.and_(rows["waits"], pc.invert(pc.or_(rows["final"], rows["spent"]))))
+    return settled["reading_id"].combine_chunks(), len(waiting)
+
+
+_SETTLED_SQL = f"""
+SELECT reading_id,
+       bool_or(status = '{Status.READ}'
+               OR (error_code NOT IN (SELECT unnest($transient))
+                   AND (error_code NOT IN (SELECT unnest($by_settings)) OR settings_digest = $settings)
+                   AND NOT (status = '{Status.FAILED}' AND $retry_failed))) AS final,
+       NOT $retry_failed AND coalesce(max(read_date)
+           FILTER (error_code IN (SELECT unnest($transient))) >= $today, false) AS waits,
+       NOT $retry_failed AND count(*)
+           FILTER (error_code IN (SELECT unnest($transient))) >= $max_tries AS spent
+FROM read_parquet($files, hive_partitioning = true) SEMI JOIN images USING (reading_id)
+GROUP BY reading_id
+"""  # noqa: S608 - only constants of this module stand in the text
+
+
+def _ordered(images: pa.Table, order: str) -> pa.Table:
+    if order == "listed":
+        return images
+    direction = "descending" if order == "newest" else "ascending"
+    return images.sort_by([("modified_at", direction), ("image_uri", "ascending")])
+
+
+def _units(count: int) -> pa.Array:
+    rows = min(MAX_UNIT_ROWS, max(MIN_UNIT_ROWS, -(-count // WANTED_UNITS)))
+    return pa.array(np.arange(count, dtype=np.int32) // rows)

@@ -1,0 +1,69 @@
+"""SQL over the results: views `readings`, `latest` and `runs` in DuckDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from batch_fracture import schema
+from batch_fracture.codes import Status
+from batch_fracture.errors import ConfigError, ResultsError
+from batch_fracture.results.table import ReadingsTable, find_home
+
+LATEST_SQL = f"""
+CREATE VIEW latest AS
+SELECT * FROM readings
+QUALIFY row_number() OVER (
+    PARTITION BY image_uri, model ORDER BY (status = '{Status.READ}') DESC, read_at DESC, run_id DESC
+) = 1
+"""
+"""Per (image_uri, model) the newest `read` row, else the newest row."""
+
+
+def connect(results: str) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the views of a results folder; the tables themselves are only read.
+
+    Raises:
+        ResultsError: the location is no results folder.
+    """
+    home = find_home(results)
+    table = ReadingsTable.open(home)
+    if table is None:
+        raise ResultsError(
+            f"results {results!r}: the readings table has no log; run `batch-fracture run` first"
+        )
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    _view(connection, "readings", table.files(), schema.READINGS)
+    _view(connection, "runs", [str(path) for path in sorted(home.runs.glob("*.parquet"))], schema.RUNS)
+    connection.execute(LATEST_SQL)
+    return connection
+
+
+def query(results: str, sql: str) -> pa.Table:
+    """The rows of one statement.
+
+    Raises:
+        ConfigError: DuckDB does not accept it.
+        ResultsError: the location is no results folder.
+    """
+    with connect(results) as connection:
+        try:
+            return connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise ConfigError(f"query: {str(error).strip().splitlines()[0]}") from error
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, files: list[str], columns: pa.Schema) -> None:
+    if not files:
+        connection.register(f"{name}_none", columns.empty_table())
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_none")  # noqa: S608 - our own names
+        return
+    listed = ", ".join("'" + str(Path(file)).replace("'", "''") + "'" for file in files)
+    names = ", ".join(f'"{column}"' for column in columns.names)
+    connection.execute(
+        f"CREATE VIEW {name} AS SELECT {names} FROM "  # noqa: S608 - our own names, quoted paths
+        f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+    )

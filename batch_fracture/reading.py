@@ -1,0 +1,188 @@
+"""The driver's part of the reading: run the chain, watch for an outage, read again alone what was lost."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+
+import pyarrow as pa
+
+from batch_fracture.bundle import Bundle
+from batch_fracture.classifier import FractureClassifier, Provenance
+from batch_fracture.cluster import Resources, ray_cluster
+from batch_fracture.codes import TRANSIENT, Code
+from batch_fracture.engines import TORCH_FP32, choose
+from batch_fracture.errors import BatchFractureError
+from batch_fracture.interrupt import Interrupt
+from batch_fracture.isolate import read_isolated
+from batch_fracture.results.records import Outcome
+from batch_fracture.results.units import UnitWriter
+from batch_fracture.results.work import Manifest
+from batch_fracture.screen import Screen
+from batch_fracture.settings import ReadingSettings
+
+OUTAGE_ROWS = 500
+"""So many fetches that fail one after another for one cause are the store's fault, not the images'."""
+MIN_LOST, LOST_SHARE = 100, 0.01
+"""More images than both that crash or stall even alone mean that this machine is at fault: the run stops."""
+
+
+@dataclass(kw_only=True)
+class OutageGuard:
+    """Counts fetches that failed in a row for one cause."""
+
+    code: str | None = None
+    streak: int = 0
+    units: set[int] = field(default_factory=set)
+    """Units that the streak has touched; none of them may be committed."""
+
+    def see(self, rows: pa.Table) -> bool:
+        """Take rows of `schema.UNIT_FILE`; True once the streak is an outage."""
+        columns = (rows[name].to_pylist() for name in ("error_stage", "error_code", "unit"))
+        for stage, code, unit in zip(*columns, strict=True):
+            if stage != "fetch" or code not in TRANSIENT:
+                self.code, self.streak, self.units = None, 0, set()
+                continue
+            if code != self.code:
+                self.code, self.streak, self.units = code, 0, set()
+            self.streak += 1
+            self.units.add(unit)
+            if self.streak >= OUTAGE_ROWS:
+                return True
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """Why the reading ended."""
+
+    outcome: Outcome
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that is to be read."""
+
+    manifest: Manifest
+    model: Bundle
+    engine: str | None
+    """As asked for; None chooses by hardware."""
+    address: str
+    settings: ReadingSettings
+
+    @property
+    def log_file(self) -> Path:
+        """Ray's log of this run, under the user's state folder (XDG base directories)."""
+        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        usable = os.access(home if home.exists() else Path.home(), os.W_OK)
+        return (home if usable else Path(gettempdir())) / "batch-fracture" / f"{self.manifest.run_id}.log"
+
+
+def read_units(job: Job, writer: UnitWriter, screen: Screen, stop: Interrupt) -> Ending:
+    """Read every image that has no row yet into units.
+
+    Args:
+        job: the run.
+        writer: collects rows; holds the units that were finished before.
+        screen: shows the progress.
+        stop: asked between blocks.
+
+    Raises:
+        BatchFractureError: the chain failed as a whole, or far too many images crash or stall.
+    """
+    images = writer.missing()
+    if not len(images):
+        return Ending(outcome=Outcome.COMPLETE)
+    with ray_cluster(job.address, job.log_file) as resources:
+        stop.arm()
+        run = _provenance(job, resources)
+        ending = _run_chain(job, run, resources, images, writer, screen, stop)
+    if ending.outcome is Outcome.COMPLETE and len(writer.missing()):
+        ending = _read_lost(job, run, writer, screen, stop)
+    return ending
+
+
+def _provenance(job: Job, resources: Resources) -> Provenance:
+    purpose = job.manifest.purpose
+    return Provenance(
+        bundle=str(job.model.path),
+        model_digest=job.model.digest,
+        operating_point=purpose.operating_point,
+        threshold=purpose.threshold,
+        engine=choose(job.engine, num_gpus=resources.num_gpus),
+        num_threads=1,
+        settings_digest=purpose.settings_digest,
+        run_id=job.manifest.run_id,
+    )
+
+
+def _run_chain(
+    job: Job,
+    run: Provenance,
+    resources: Resources,
+    images: pa.Table,
+    writer: UnitWriter,
+    screen: Screen,
+    stop: Interrupt,
+) -> Ending:
+    from ray.exceptions import RayError  # noqa: PLC0415 - Ray is loaded only when there is work
+
+    from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
+
+    on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
+    workers = Workers.for_cluster(resources, on_gpu=on_gpu)
+    dataset = build_dataset(images, run, job.model.input, job.settings, workers)
+    guard = OutageGuard()
+    try:
+        for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            writer.add(rows)
+            screen.progress(rows)
+            if guard.see(rows):
+                writer.discard(guard.units)
+                return Ending(
+                    outcome=Outcome.STORE_OUTAGE,
+                    message=f"{guard.streak} fetches in a row ended with {guard.code}: none of those is committed; "
+                    "check the store and run again",
+                )
+            if stop.requested:
+                return Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
+    except RayError as error:
+        cause = str(error).strip().splitlines()[-1]
+        raise BatchFractureError(
+            f"run {job.manifest.run_id} stopped: {cause} (log: {job.log_file}); finished units are kept, "
+            "run again to go on"
+        ) from error
+    return Ending(outcome=Outcome.COMPLETE)
+
+
+def _read_lost(job: Job, run: Provenance, writer: UnitWriter, screen: Screen, stop: Interrupt) -> Ending:
+    """The second pass over images that were lost with their workers."""
+    lost = writer.missing()
+    screen.note(
+        f"{len(lost)} images were lost with a worker that crashed or stalled: reading them one by one"
+    )
+    classifier = FractureClassifier(run)
+    num_children = len(os.sched_getaffinity(0))
+    most = max(MIN_LOST, len(job.manifest.images) * LOST_SHARE)
+    causes: Counter[str] = Counter()
+    for decoded in read_isolated(lost, job.model.input, job.settings, num_children=num_children):
+        rows = classifier(decoded)
+        writer.add(rows)
+        screen.progress(rows)
+        causes.update(code for code in rows["error_code"].to_pylist() if code in _LOST_FOR)
+        cause, count = causes.most_common(1)[0] if causes else ("", 0)
+        if count > most:
+            raise BatchFractureError(
+                f"run {job.manifest.run_id} stopped: {count} images ended with {cause}, too many to be the images' "
+                "fault; nothing was committed; check this machine's memory and the installed decoders"
+            )
+        if stop.requested:
+            return Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
+    return Ending(outcome=Outcome.COMPLETE)
+
+
+_LOST_FOR = frozenset({Code.DECODER_CRASHED, Code.TIMED_OUT, Code.OUT_OF_MEMORY})

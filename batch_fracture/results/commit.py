@@ -1,0 +1,147 @@
+"""From complete units to one Delta commit: prove, copy, commit; on a conflict drop what others brought, and retry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batch_fracture import durable, schema
+from batch_fracture.errors import BooksError, CommitError
+from batch_fracture.results.table import Home, ReadingsTable
+from batch_fracture.results.units import COUNTED, Tally, check_unit, tally, unit_path, write_unit
+from batch_fracture.results.work import Manifest, WorkFolder
+
+MAX_CONFLICTS = 100
+"""Each conflict means that another run committed, so this many in one commit is a fault, not bad luck."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What a commit brought into the table."""
+
+    version: int
+    """Table version that holds the rows."""
+    tally: Tally
+    taken_by_other_runs: int
+
+
+def prove(folder: WorkFolder, manifest: Manifest, units: list[int]) -> dict[int, pa.Table]:
+    """Check that the given units hold exactly one row per manifest entry, and that no other unit file exists.
+
+    Args:
+        folder: the run's work folder.
+        manifest: what was planned.
+        units: complete units that are to be committed.
+
+    Returns:
+        reading_id and the counted columns of every row, by unit.
+
+    Raises:
+        BooksError: otherwise; nothing was committed.
+    """
+    files = {path.name for path in folder.units.glob("*.parquet")}
+    if extra := sorted(files - {unit_path(folder, unit).name for unit in units}):
+        raise BooksError(f"run {manifest.run_id}: unit files {extra} belong to no complete unit")
+    ids = {unit: set[str]() for unit in units}
+    for unit, reading_id in zip(
+        manifest.images["unit"].to_pylist(), manifest.images["reading_id"].to_pylist(), strict=True
+    ):
+        if unit in ids:
+            ids[unit].add(reading_id)
+    if sum(map(len, ids.values())) != sum(manifest.unit_sizes[unit] for unit in units):
+        raise BooksError(f"run {manifest.run_id}: the manifest names a reading twice")
+    return {
+        unit: check_unit(unit_path(folder, unit), planned).select(["reading_id", *COUNTED])
+        for unit, planned in ids.items()
+    }
+
+
+def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict[int, pa.Table]) -> Committed:
+    """Bring proven units into the table in one commit; safe to call again after any interruption.
+
+    Args:
+        home: the results.
+        folder: the run's work folder.
+        manifest: the run.
+        units: what `prove` gave.
+
+    Raises:
+        CommitError: the table does not take the commit.
+    """
+    partition = home.readings / f"{schema.PARTITION}={manifest.read_date}"
+    for _ in range(MAX_CONFLICTS):
+        table = _reopen(home)
+        taken = _ids_added_since(home, table, manifest.base_version, manifest.run_id)
+        kept = {
+            unit: rows.filter(pc.invert(pc.is_in(rows["reading_id"], taken))) for unit, rows in units.items()
+        }
+        done = Committed(
+            version=table.version,
+            tally=sum((tally(rows) for rows in kept.values()), Tally()),
+            taken_by_other_runs=sum(len(units[unit]) - len(rows) for unit, rows in kept.items()),
+        )
+        if table.holds_run(manifest.run_id):
+            return done
+        files = [
+            _copy(
+                folder,
+                partition,
+                manifest.run_id,
+                unit,
+                rows,
+                whole=len(rows) == len(units[unit]),
+                base=table.version,
+            )
+            for unit, rows in kept.items()
+            if len(rows)
+        ]
+        _remove_stale(partition, manifest.run_id, files)
+        if not files:
+            return done
+        if table.commit(files, run_id=manifest.run_id, read_date=str(manifest.read_date)):
+            return replace(done, version=table.version + 1)
+    raise CommitError(f"run {manifest.run_id}: {MAX_CONFLICTS} commits of other runs came first; run again")
+
+
+def _reopen(home: Home) -> ReadingsTable:
+    table = ReadingsTable.open(home)
+    if table is None:
+        raise CommitError(f"results {home.path}: the table was removed while the run went on")
+    return table
+
+
+def _ids_added_since(home: Home, table: ReadingsTable, base_version: int, run_id: str) -> pa.Array:
+    """Reading ids that other runs have brought after `base_version`."""
+    if table.version == base_version:
+        return pa.array([], pa.string())
+    before = ReadingsTable.open(home, version=base_version)
+    known = set(before.files()) if before else set()
+    added = [file for file in table.files() if file not in known and not Path(file).name.startswith(run_id)]
+    ids = [pq.ParquetFile(file).read(["reading_id"])["reading_id"].combine_chunks() for file in added]
+    return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
+
+
+def _copy(
+    folder: WorkFolder, partition: Path, run_id: str, unit: int, kept: pa.Table, *, whole: bool, base: int
+) -> Path:
+    """Copy a unit under its deterministic name; one that lost rows gets a name of its own, never a rewrite."""
+    source = unit_path(folder, unit)
+    if whole:
+        target = partition / f"{run_id}-{unit:06d}.parquet"
+        durable.put_once(target, lambda path: path.write_bytes(source.read_bytes()))
+        return target
+    target = partition / f"{run_id}-{unit:06d}-{base}.parquet"
+    rows = pq.ParquetFile(source).read()
+    write_unit(target, rows.filter(pc.is_in(rows["reading_id"], kept["reading_id"].combine_chunks())))
+    return target
+
+
+def _remove_stale(partition: Path, run_id: str, files: list[Path]) -> None:
+    """Remove copies of an earlier try that were never committed: the handle has just shown that the run is not in."""
+    for path in partition.glob(f"{run_id}-*.parquet"):
+        if path not in files:
+            path.unlink()

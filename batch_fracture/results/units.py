@@ -1,0 +1,191 @@
+"""Unit files: the checkpoints of a run, and the files of the table once committed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batch_fracture import durable, schema
+from batch_fracture.codes import Status
+from batch_fracture.errors import BooksError
+from batch_fracture.results.work import Manifest, WorkFolder
+
+COUNTED = ("status", "error_code", "fracture", "engine")
+_DIGEST = b"batch_fracture.reading_ids"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Rows by what became of them."""
+
+    read: int = 0
+    skipped: int = 0
+    failed: int = 0
+    positive: int = 0
+    """Of the read ones, those with `fracture` true."""
+    codes: Counter[str] = field(default_factory=Counter)
+    """Skipped and failed rows by `error_code`."""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            read=self.read + other.read,
+            skipped=self.skipped + other.skipped,
+            failed=self.failed + other.failed,
+            positive=self.positive + other.positive,
+            codes=self.codes + other.codes,
+        )
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.read + self.skipped + self.failed
+
+
+def tally(rows: pa.Table) -> Tally:
+    """Count rows, which hold at least the columns `COUNTED`."""
+    counts = {entry["values"].as_py(): entry["counts"].as_py() for entry in pc.value_counts(rows["status"])}
+    if unknown := set(counts) - set(Status):
+        raise BooksError(f"rows have the status {sorted(map(str, unknown))}, which does not exist")
+    return Tally(
+        **{status.value: counts.get(status.value, 0) for status in Status},
+        positive=pc.sum(rows["fracture"]).as_py() or 0,
+        codes=Counter(rows["error_code"].drop_null().to_pylist()),
+    )
+
+
+def engines_of(units: Iterable[pa.Table]) -> str | None:
+    """Names of the engines that computed these rows, joined by commas; None without rows."""
+    names = sorted({name for rows in units for name in pc.unique(rows["engine"]).to_pylist()})
+    return ",".join(names) or None
+
+
+class UnitWriter:
+    """Collects rows as they come, in any order, and closes a unit's file when all its rows are in.
+
+    Args:
+        folder: the run's work folder; whole units found there are taken over, others removed.
+        manifest: says which rows make a unit.
+    """
+
+    def __init__(self, folder: WorkFolder, manifest: Manifest) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._sizes = manifest.unit_sizes
+        self._open: dict[int, list[pa.Table]] = {}
+        self._seen: dict[int, set[str]] = {}
+        self.finished: dict[int, Tally] = {}
+        self._planned = _ids_by_unit(manifest.images)
+        self._take_over()
+
+    @property
+    def tally(self) -> Tally:
+        """Rows of finished units."""
+        return sum(self.finished.values(), Tally())
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows of `schema.UNIT_FILE`; a row that is already in (a retried task) is dropped.
+
+        Raises:
+            BooksError: a row that is not in the manifest.
+        """
+        for unit in pc.unique(rows["unit"]).to_pylist():
+            if unit not in self.finished:
+                self._add(unit, rows.filter(pc.equal(rows["unit"], unit)))
+
+    def missing(self) -> pa.Table:
+        """Manifest entries that have no row yet, `schema.MANIFEST`."""
+        images = self._manifest.images
+        finished = pc.is_in(images["unit"], value_set=pa.array(list(self.finished), pa.int32()))
+        seen = pa.array([i for ids in self._seen.values() for i in ids], pa.string())
+        return images.filter(pc.invert(pc.or_(finished, pc.is_in(images["reading_id"], value_set=seen))))
+
+    def discard(self, units: set[int]) -> None:
+        """Forget units, finished or not: they will be read again."""
+        for unit in units:
+            self._open.pop(unit, None)
+            self._seen.pop(unit, None)
+            if self.finished.pop(unit, None) is not None:
+                unit_path(self._folder, unit).unlink()
+
+    def _add(self, unit: int, rows: pa.Table) -> None:
+        seen = self._seen.setdefault(unit, set())
+        ids = rows["reading_id"].to_pylist()
+        if foreign := set(ids) - self._planned.get(unit, set()):
+            raise BooksError(f"unit {unit} was given {len(foreign)} rows that are not in the manifest")
+        fresh = [i not in seen and not seen.add(i) for i in ids]  # type: ignore[func-returns-value]
+        self._open.setdefault(unit, []).append(rows.filter(pa.array(fresh, pa.bool_())))
+        if len(seen) == self._sizes[unit]:
+            self._close(unit)
+
+    def _close(self, unit: int) -> None:
+        table = pa.concat_tables(self._open.pop(unit)).cast(schema.UNIT_FILE).sort_by("image_uri")
+        write_unit(unit_path(self._folder, unit), table)
+        del self._seen[unit]
+        self.finished[unit] = tally(table)
+
+    def _take_over(self) -> None:
+        for path in sorted(self._folder.units.glob("*")):
+            unit = int(path.stem) if path.suffix == ".parquet" and path.stem.isdigit() else None
+            if unit in self._planned:
+                try:
+                    self.finished[unit] = tally(check_unit(path, self._planned[unit]))
+                    continue
+                except (BooksError, OSError, pa.ArrowInvalid):
+                    pass  # not whole, so not a checkpoint: it is read again
+            path.unlink()
+
+
+def unit_path(folder: WorkFolder, unit: int) -> Path:
+    """Where a finished unit waits."""
+    return folder.units / f"{unit:06d}.parquet"
+
+
+def write_unit(path: Path, rows: pa.Table) -> None:
+    """Put a unit file, once: zstd, checksums on its pages, the digest of its reading ids in its footer."""
+    rows = rows.replace_schema_metadata({_DIGEST: _digest(rows).encode()})
+    durable.put_once(path, lambda to: pq.write_table(rows, to, compression="zstd", write_page_checksum=True))
+
+
+def check_unit(path: Path, planned: set[str]) -> pa.Table:
+    """Prove that a unit file holds exactly the planned rows, undamaged.
+
+    Args:
+        path: the file.
+        planned: reading ids that it must hold, each once.
+
+    Returns:
+        Its rows, `schema.UNIT_FILE`.
+
+    Raises:
+        BooksError: rows are missing, doubled or foreign.
+        OSError, pyarrow.ArrowInvalid: the file is damaged.
+    """
+    rows = pq.ParquetFile(path, page_checksum_verification=True).read()
+    ids = rows["reading_id"].to_pylist()
+    if len(ids) != len(planned) or set(ids) != planned:
+        raise BooksError(
+            f"{path.name} holds {len(ids)} rows, {len(set(ids) & planned)} of its {len(planned)} planned ones"
+        )
+    if (rows.schema.metadata or {}).get(_DIGEST) != _digest(rows).encode() or not rows.schema.equals(
+        schema.UNIT_FILE
+    ):
+        raise BooksError(f"{path.name} is not a unit file of this version")
+    return rows
+
+
+def _digest(rows: pa.Table) -> str:
+    return hashlib.sha256("\n".join(sorted(rows["reading_id"].to_pylist())).encode()).hexdigest()
+
+
+def _ids_by_unit(images: pa.Table) -> dict[int, set[str]]:
+    planned: dict[int, set[str]] = {}
+    for unit, reading_id in zip(images["unit"].to_pylist(), images["reading_id"].to_pylist(), strict=True):
+        planned.setdefault(unit, set()).add(reading_id)
+    return planned

@@ -1,0 +1,188 @@
+"""The image store: what is there, and the bytes of one image. Local disk; other stores come through this door.
+
+Disk is listed with `os.scandir`, because a listing that drops or refuses odd names would lose images.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from batch_fracture import schema
+from batch_fracture.codes import Code
+from batch_fracture.errors import ImageError, SourceError
+
+
+class Entry(NamedTuple):
+    """One listed object, in the column order of `schema.LISTING`."""
+
+    image_uri: str
+    """Absolute path, not percent-encoded."""
+    image_version: str
+    size_bytes: int
+    modified_at: int
+    """Microseconds since 1970 UTC."""
+    listing_code: str | None = None
+
+
+def list_images(
+    sources: tuple[str, ...], *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+) -> pa.Table:
+    """List every object below the sources, once, however they overlap.
+
+    A file is listed under its path, a link under its own; linked folders are entered after real ones, each
+    folder once. A folder that cannot be opened is one entry (its path and a slash), so that nothing is lost unseen.
+
+    Args:
+        sources: absolute folders or files.
+        include: shell patterns on the path below its source (`*` crosses folders); empty for all.
+        exclude: likewise; excluded objects are not listed.
+
+    Returns:
+        Table of `schema.LISTING`, sorted by image_uri, one row per object.
+
+    Raises:
+        SourceError: a source does not exist, cannot be opened, or two objects have one name in UTF-8.
+    """
+    entries: dict[bytes, Entry] = {}
+    seen: set[tuple[int, int]] = set()
+    for source in sources:
+        for path, entry in _walk(source, seen):
+            below = os.path.relpath(path, source)
+            if _wanted(path if below == "." else below, include, exclude):
+                entries[os.fsencode(path)] = entry
+    rows = sorted(entries.values(), key=lambda entry: entry.image_uri)
+    for one, other in zip(rows, rows[1:], strict=False):
+        if one.image_uri == other.image_uri:
+            raise SourceError(
+                f"two objects have the name {one.image_uri!r} once it is written in UTF-8; rename one"
+            )
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema.LISTING)
+    return pa.table(
+        [pa.array(c, f.type) for c, f in zip(columns, schema.LISTING, strict=True)], schema=schema.LISTING
+    )
+
+
+def read_bytes(image_uri: str, image_version: str) -> bytes:
+    """The whole content of an image, if it still is the version that was listed.
+
+    Raises:
+        ImageError: `GONE`, `CHANGED`, `ACCESS_DENIED`, `STORE_ERROR`; `NOT_AN_IMAGE` for a device or pipe.
+    """
+    try:
+        handle = os.open(image_uri, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(Code.NOT_AN_IMAGE, "not a regular file")
+            content = file.read() if _version(status) == image_version else None
+            changed = content is None or _version(os.fstat(handle)) != image_version
+    except OSError as error:
+        raise _image_error(error) from error
+    if content is None or changed or len(content) != status.st_size:
+        raise ImageError(
+            Code.CHANGED, "the file changed after it was listed; a later run reads the new version"
+        )
+    return content
+
+
+def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]]:
+    """Depth-first; folders behind links wait until all real ones are done. `seen`: (device, inode) of folders done."""
+    try:
+        top = os.stat(source)
+    except OSError as error:
+        raise SourceError(f"source {source!r}: {error.strerror}; name an existing folder or file") from error
+    if not stat.S_ISDIR(top.st_mode):
+        yield source, _entry(source, top)
+        return
+    folders, linked = [source], list[str]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.pop(0)
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as scan:
+                children = sorted(scan, key=lambda child: child.name)
+        except OSError as error:
+            if folder == source:
+                raise SourceError(f"source {source!r}: {error.strerror}") from error
+            yield folder + "/", _unlisted(folder, error)
+            continue
+        for child in children:
+            if _is_folder(child):
+                (linked if child.is_symlink() else folders).append(child.path)
+            else:
+                yield child.path, _child_entry(child)
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # a loop of links, or a target that may not be seen: it becomes an entry of its own
+        return False
+
+
+def _child_entry(child: os.DirEntry[str]) -> Entry:
+    try:
+        return _entry(child.path, child.stat())
+    except OSError as error:
+        status = child.stat(follow_symlinks=False) if child.is_symlink() else None
+        if status is None:
+            return _unlisted(child.path, error)
+        return _entry(child.path, status, code=_code(error))
+
+
+def _entry(path: str, status: os.stat_result, code: Code | None = None) -> Entry:
+    uri = path
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        uri = os.fsencode(path).decode("utf-8", "backslashreplace")
+        code = Code.NAME_UNREADABLE
+    return Entry(uri, _version(status), status.st_size, status.st_mtime_ns // 1000, code)
+
+
+def _unlisted(path: str, error: OSError) -> Entry:
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return Entry(name + "/" if Path(path).is_dir() else name, "unlisted", 0, 0, _code(error))
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _wanted(below: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
+    if include and not any(fnmatchcase(below, pattern) for pattern in include):
+        return False
+    return not any(fnmatchcase(below, pattern) for pattern in exclude)
+
+
+def _code(error: OSError) -> Code:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return Code.GONE
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Code.ACCESS_DENIED
+    return Code.STORE_ERROR
+
+
+LISTING_MESSAGES = {
+    Code.GONE: "the file is not there, or the link points nowhere",
+    Code.ACCESS_DENIED: "permission denied",
+    Code.STORE_ERROR: "the store could not read it",
+    Code.NAME_UNREADABLE: "the name is not valid UTF-8; rename the file",
+}
+
+
+def _image_error(error: OSError) -> ImageError:
+    code = _code(error)
+    detail = "" if code is not Code.STORE_ERROR else f" ({errno.errorcode.get(error.errno or 0, 'unknown')})"
+    return ImageError(code, LISTING_MESSAGES[code] + detail)
