@@ -12,7 +12,7 @@ import numpy.typing as npt
 class Calibration:
     """probability = sigmoid(slope * logit + intercept).
 
-    Source: J. Platt, "Probabilistic outputs for support vector machines", 1999; fitted by `training.calibrate`.
+    Source: J. Platt, "Probabilistic outputs for support vector machines", 1999.
     """
 
     slope: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +92,7 @@ class FractureClassifier:
             "code_version": pa.scalar(__version__),
             "settings_digest": pa.scalar(run.settings_digest),
             "run_id": pa.scalar(run.run_id),
-            "read_at": pa.scalar(datetime.now(timezone.utc), schema.TIMESTAMP),
+            "read_at": pa.scalar(datetime.now(UTC), schema.TIMESTAMP),
             "pseudonym_key_id": pa.scalar(None, pa.string()),
         }
         return {name: pa.repeat(value, num_rows) for name, value in values.items()}

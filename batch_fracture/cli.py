@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls the library, prints. Heavy imports wait until a command needs them."""
+"""The command line: each command parses, calls the library, prints. Heavy imports wait for the command."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _write_traceback() -> str:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="batch-fracture")
 def cli() -> None:
-    """Re-read archives of bone radiographs: images in, an audited Parquet table out.
+    r"""Re-read archives of bone radiographs: images in, an audited Parquet table out.
 
     For retrospective quality audits, not for diagnosis.
 
@@ -151,7 +151,7 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option("--json", is_flag=True, help="Print the closing summary as one JSON object on stdout.")
 def run(**flags: Any) -> int:
-    """Read every new or changed image below SOURCE... and commit the rows to a table, all at once.
+    r"""Read every new or changed image below SOURCE... and commit the rows to a table, all at once.
 
     Running again reads only what is new or changed. Kill it at any time: the next run goes on.
 
@@ -184,11 +184,11 @@ def run(**flags: Any) -> int:
 @click.argument("sql")
 @_JSON
 def query(results: str, sql: str, *, as_json: bool) -> None:
-    """Run one SQL statement (DuckDB) on the views readings, latest and runs.
+    r"""Run one SQL statement (DuckDB) on the views readings, latest and runs.
 
     \b
     Example:
-      batch-fracture query --results ./results "SELECT image_uri, probability FROM latest ORDER BY 2 DESC LIMIT 10"
+      batch-fracture query --results ./results "SELECT * FROM latest ORDER BY probability DESC LIMIT 9"
     """
     from batch_fracture.query import query as run_query  # noqa: PLC0415 - duckdb; not for --help
 
@@ -214,7 +214,7 @@ def _print_table(rows: Any) -> None:
 
 @cli.group()
 def bundle() -> None:
-    """Show or verify a model bundle.
+    r"""Show or verify a model bundle.
 
     \b
     Example:
@@ -226,7 +226,7 @@ def bundle() -> None:
 @click.argument("name")
 @_JSON
 def bundle_show(name: str, *, as_json: bool) -> None:
-    """Print what a bundle is: architecture, input, operating points, figures.
+    r"""Print what a bundle is: architecture, input, operating points, figures.
 
     \b
     Example:
@@ -246,7 +246,7 @@ def bundle_show(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @_JSON
 def bundle_verify(name: str, *, as_json: bool) -> None:
-    """Check every file of a bundle against its sha256; exit 2 when one differs.
+    r"""Check every file of a bundle against its sha256; exit 2 when one differs.
 
     \b
     Example:
@@ -268,7 +268,7 @@ def bundle_verify(name: str, *, as_json: bool) -> None:
 @click.option("--results", metavar="URI", help="Also check this results folder.")
 @_JSON
 def doctor(results: str | None, *, as_json: bool) -> int:
-    """Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
+    r"""Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
 
     \b
     Example:
@@ -288,7 +288,7 @@ def doctor(results: str | None, *, as_json: bool) -> int:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @_JSON
 def demo(folder: Path, *, as_json: bool) -> int:
-    """Draw a synthetic archive in DIR, run the job on it, show the tables.
+    r"""Draw a synthetic archive in DIR, run the job on it, show the tables.
 
     \b
     Example:

@@ -50,7 +50,7 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
         folder = _make_folder() if address == "local" else None
         try:
             _connect(address, folder)
-            found = ray.cluster_resources()
+            found = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield Resources(num_cpus=max(1, int(found.get("CPU", 1))), num_gpus=int(found.get("GPU", 0)))
         finally:
             ray.shutdown()
@@ -61,18 +61,18 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
 def _connect(address: str, folder: Path | None) -> None:
     import ray  # noqa: PLC0415 - see ray_cluster
 
-    quiet = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         if folder is None:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         else:
             ray.init(
                 address="local",
                 num_cpus=len(os.sched_getaffinity(0)),
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),
+                log_to_driver=False,
+                logging_level=logging.WARNING,
                 _temp_dir=str(folder),
-                **quiet,
             )
     except ConnectionError as error:
         raise ConfigError(
@@ -84,7 +84,7 @@ def _connect(address: str, folder: Path | None) -> None:
 
 def _object_store_bytes() -> int:
     shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else MAX_OBJECT_STORE_BYTES  # noqa: S108
-    wanted = min(MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4, int(shared * 0.8))
+    wanted = min(MAX_OBJECT_STORE_BYTES, int(psutil.virtual_memory().available) // 4, int(shared * 0.8))
     return max(MIN_OBJECT_STORE_BYTES, wanted)
 
 

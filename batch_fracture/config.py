@@ -90,8 +90,8 @@ class RunConfig:
         for source in self.source:
             if results.is_relative_to(Path(source).resolve()):
                 raise ConfigError(
-                    f"--results {self.results!r} lies inside the source {source!r}, so the next run would read its own "
-                    "tables; put it elsewhere"
+                    f"--results {self.results!r} lies inside the source {source!r}, so the next run would "
+                    "read its own tables; put it elsewhere"
                 )
 
 
@@ -111,6 +111,7 @@ def read_toml(path: str) -> dict[str, Any]:
     named = {key.replace("-", "_"): value for key, value in values.items()}
     if unknown := sorted(set(named) - known):
         raise ConfigError(
-            f"configuration {path!r}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known)).replace('_', '-')}"
+            f"configuration {path!r}: unknown key {unknown[0]!r}; "
+            f"known are {', '.join(sorted(known)).replace('_', '-')}"
         )
     return named

@@ -21,6 +21,7 @@ NOTICE = (
     "All pictures of this demo are SYNTHETIC: phantoms drawn by a program, no patient's radiograph.\n"
     "The model was trained on real radiographs, so its scores on them mean nothing."
 )
+FIRST_QUERY = "SELECT * FROM latest LIMIT 5"
 TABLES = (
     (
         "What became of every file",
@@ -34,7 +35,8 @@ TABLES = (
     ),
     (
         "The runs",
-        "SELECT run_id, outcome, listed, unchanged, read, skipped, failed, not_reached, positive FROM runs ORDER BY ended_at",
+        "SELECT run_id, outcome, listed, unchanged, read, skipped, failed, not_reached, positive "
+        "FROM runs ORDER BY ended_at",
     ),
 )
 
@@ -67,7 +69,7 @@ def run_demo(folder: Path, *, as_json: bool, print_table: Callable[[pa.Table], N
     for title, sql in TABLES:
         click.echo(f"\n{title}")
         print_table(query(str(results), sql))
-    click.echo(f'\nYour turn:   batch-fracture query --results {results} "SELECT * FROM latest LIMIT 5"')
+    click.echo(f"\nYour turn:   batch-fracture query --results {results} '{FIRST_QUERY}'")
     click.echo("Your images: batch-fracture run FOLDER --results OTHER_FOLDER")
     if as_json:
         click.echo(json.dumps({**as_dict(report), "archive": str(folder / "archive"), "reads": str(reads)}))

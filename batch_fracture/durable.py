@@ -41,7 +41,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """fsync a directory, so that the names in it are on disk."""
+    """Fsync a directory, so that the names in it are on disk."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -50,7 +50,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """fsync a file's content."""
+    """Fsync a file's content."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

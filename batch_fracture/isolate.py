@@ -1,7 +1,7 @@
 """The second pass: images that killed or hung a worker, one at a time in disposable child processes.
 
-A child reads under limits of memory, CPU time and wall time. When it dies, its image gets a code and the next one a
-new child.
+A child reads under limits of memory, CPU time and wall time. When it dies, its image gets a code and the
+next one a new child.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ class _Child:
 
     process: BaseProcess
     pipe: Connection
-    entry: Row | None = None
-    deadline: float = 0.0
-    ready: bool = False
+    entry: Row
+    deadline: float
 
 
 def read_isolated(
@@ -78,7 +77,7 @@ def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
     process = _SPAWN.Process(target=_serve, args=(theirs, spec, settings), daemon=True)
     process.start()
     theirs.close()
-    child = _Child(process=process, pipe=ours)
+    child = _Child(process=process, pipe=ours, entry=entry, deadline=0.0)
     _hand(child, entry, settings)
     child.deadline += START_UP_S
     return child
@@ -107,7 +106,6 @@ def _finished(children: list[_Child]) -> list[_Child]:
 
 def _outcome(child: _Child) -> Row:
     """The row of the image in flight: the child's answer, or what its death says."""
-    assert child.entry is not None
     timed_out = child.deadline <= time.monotonic() and not child.process.is_alive()
     try:
         if child.pipe.poll():

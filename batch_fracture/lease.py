@@ -1,7 +1,7 @@
-"""A lease says who is working on a run. A dead owner on this host is replaced at once, elsewhere after expiry.
+"""A lease says who works on a run. A dead owner on this host is replaced at once, elsewhere after expiry.
 
-Leases are numbered files, each put once; the highest number holds. Only one of two takers can put the next number,
-so none can push out the other.
+Leases are numbered files, each put once; the highest number holds. Only one of two takers can put the next
+number, so none can push out the other.
 """
 
 from __future__ import annotations

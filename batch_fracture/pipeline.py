@@ -2,8 +2,8 @@
 
     manifest entries -> fetch_and_decode (CPU tasks) -> FractureClassifier (actors) -> finished rows
 
-Every entry that goes in comes out as one row, bad input included. Only an image that kills or hangs its worker takes
-its block along; those are missing at the end, and `isolate` reads them one by one.
+Every entry that goes in comes out as one row, bad input included. Only an image that kills or hangs its
+worker takes its block along; those are missing at the end, and `isolate` reads them one by one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from batch_fracture.reader import read_image
 from batch_fracture.settings import ReadingSettings
 
 BLOCK_ROWS = 64
-"""Images per task: about 0.1 s of decoding, 4 MB of inputs at 256 pixels, and what one crash makes read again."""
+"""Images per task: 0.1 s of decoding, 4 MB of inputs at 256 pixels, and what one crash makes read again."""
 MIN_MISSING, MISSING_SHARE = 100, 0.01
-"""More lost blocks than both, each with one image at least that killed its worker, are no accident: the run stops."""
+"""More lost blocks than both, each with an image that killed its worker, are no accident: the run stops."""
 
 
 def build_dataset(
@@ -50,7 +50,7 @@ def build_dataset(
     return (
         ray.data.from_arrow(blocks)
         .map_batches(
-            fetch_and_decode,
+            fetch_and_decode,  # type: ignore[arg-type]  # Ray's types know no further arguments
             fn_args=(spec, settings),
             batch_format="pyarrow",
             batch_size=None,

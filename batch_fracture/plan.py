@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import duckdb
 import numpy as np
@@ -58,7 +58,7 @@ def plan_run(listing: pa.Table, table: ReadingsTable | None, purpose: Purpose, *
         listed=len(images),
         unchanged=len(images) - len(pending),
         not_planned=len(pending) - len(chosen),
-        started_at=int(datetime.now(timezone.utc).timestamp() * 1e6),
+        started_at=int(datetime.now(UTC).timestamp() * 1e6),
     )
     return Plan(manifest=manifest, retried_later=retried_later)
 
@@ -77,10 +77,10 @@ def _reading_ids(listing: pa.Table, model_digest: str) -> pa.Array:
 def _settled(
     images: pa.Table, table: ReadingsTable | None, purpose: Purpose, read_date: date
 ) -> tuple[pa.Array, int]:
-    """Reading ids that need no work, and how many of them are transient failures that will be tried later.
+    """Reading ids that need no work, and how many of them are transient failures to be tried later.
 
-    Settled: read or skipped; failed for good; failed transiently today, or often enough. A code that a setting
-    decided counts only under the same settings, and no failure counts under `--retry-failed`.
+    Settled: read or skipped; failed for good; failed transiently today, or often enough. A code that a
+    setting decided counts only under the same settings, and no failure counts under `--retry-failed`.
     """
     if purpose.reread or table is None or not table.files():
         return pa.array([], pa.string()), 0

@@ -26,8 +26,8 @@ def read_image(entry: Row, spec: InputSpec, settings: ReadingSettings) -> Row:
         settings: limits and modalities.
 
     Returns:
-        The entry with `status`, header fields and, when read, `pixels`: uint8 (S, S) in C order. Where reading
-        failed: `error_stage`, `error_code`, `error_message`.
+        The entry with `status`, header fields and, when read, `pixels`: uint8 (S, S) in C order. Where
+        reading failed: `error_stage`, `error_code`, `error_message`.
     """
     row: Row = {key: value for key, value in entry.items() if key != "listing_code"}
     stage = "list" if entry["listing_code"] is not None else "fetch"

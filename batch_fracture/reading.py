@@ -30,6 +30,14 @@ MIN_LOST, LOST_SHARE = 100, 0.01
 """More images than both that crash or stall even alone mean that this machine is at fault: the run stops."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """Why the reading ended."""
+
+    outcome: Outcome
+    message: str | None = None
+
+
 @dataclass(kw_only=True)
 class OutageGuard:
     """Counts fetches that failed in a row for one cause."""
@@ -54,13 +62,18 @@ class OutageGuard:
                 return True
         return False
 
+    def ending(self) -> Ending:
+        """What the outage means for the run."""
+        return Ending(
+            outcome=Outcome.STORE_OUTAGE,
+            message=f"{self.streak} fetches in a row ended with {self.code}: none of those is committed; "
+            "check the store and run again",
+        )
 
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """Why the reading ended."""
 
-    outcome: Outcome
-    message: str | None = None
+_COMPLETE = Ending(outcome=Outcome.COMPLETE)
+_INTERRUPTED = Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
+_LOST_FOR = frozenset({Code.DECODER_CRASHED, Code.TIMED_OUT, Code.OUT_OF_MEMORY})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,28 +95,88 @@ class Job:
         return (home if usable else Path(gettempdir())) / "batch-fracture" / f"{self.manifest.run_id}.log"
 
 
-def read_units(job: Job, writer: UnitWriter, screen: Screen, stop: Interrupt) -> Ending:
-    """Read every image that has no row yet into units.
+class Reading:
+    """Reads every image of a job that has no row yet into units.
 
     Args:
         job: the run.
         writer: collects rows; holds the units that were finished before.
         screen: shows the progress.
         stop: asked between blocks.
-
-    Raises:
-        BatchFractureError: the chain failed as a whole, or far too many images crash or stall.
     """
-    images = writer.missing()
-    if not len(images):
-        return Ending(outcome=Outcome.COMPLETE)
-    with ray_cluster(job.address, job.log_file) as resources:
-        stop.arm()
-        run = _provenance(job, resources)
-        ending = _run_chain(job, run, resources, images, writer, screen, stop)
-    if ending.outcome is Outcome.COMPLETE and len(writer.missing()):
-        ending = _read_lost(job, run, writer, screen, stop)
-    return ending
+
+    def __init__(self, job: Job, writer: UnitWriter, screen: Screen, stop: Interrupt) -> None:
+        self._job = job
+        self._writer = writer
+        self._screen = screen
+        self._stop = stop
+
+    def read(self) -> Ending:
+        """Run the chain, then the second pass over what it lost.
+
+        Raises:
+            BatchFractureError: the chain failed as a whole, or far too many images crash or stall.
+        """
+        if not len(self._writer.missing()):
+            return _COMPLETE
+        with ray_cluster(self._job.address, self._job.log_file) as resources:
+            self._stop.arm()
+            run = _provenance(self._job, resources)
+            ending = self._run_chain(run, resources)
+        if ending is _COMPLETE and len(self._writer.missing()):
+            ending = self._read_lost(run)
+        return ending
+
+    def _run_chain(self, run: Provenance, resources: Resources) -> Ending:
+        from ray.exceptions import RayError  # noqa: PLC0415 - Ray is loaded only when there is work
+
+        from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
+
+        on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
+        workers = Workers.for_cluster(resources, on_gpu=on_gpu)
+        job, guard = self._job, OutageGuard()
+        dataset = build_dataset(self._writer.missing(), run, job.model.input, job.settings, workers)
+        try:
+            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                self._take(rows)
+                if guard.see(rows):
+                    self._writer.discard(guard.units)
+                    return guard.ending()
+                if self._stop.requested:
+                    return _INTERRUPTED
+        except RayError as error:
+            cause = str(error).strip().splitlines()[-1]
+            raise BatchFractureError(
+                f"run {job.manifest.run_id} stopped: {cause} (log: {job.log_file}); "
+                "finished units are kept, run again to go on"
+            ) from error
+        return _COMPLETE
+
+    def _read_lost(self, run: Provenance) -> Ending:
+        """The second pass over images that were lost with their workers."""
+        job, lost = self._job, self._writer.missing()
+        self._screen.note(f"{len(lost)} images were lost with a worker that died: reading them one by one")
+        classifier = FractureClassifier(run)
+        most = max(MIN_LOST, len(job.manifest.images) * LOST_SHARE)
+        causes: Counter[str] = Counter()
+        num_children = len(os.sched_getaffinity(0))
+        for decoded in read_isolated(lost, job.model.input, job.settings, num_children=num_children):
+            rows = classifier(decoded)
+            self._take(rows)
+            causes.update(code for code in rows["error_code"].to_pylist() if code in _LOST_FOR)
+            for cause, count in causes.most_common(1):
+                if count > most:
+                    raise BatchFractureError(
+                        f"run {job.manifest.run_id} stopped: {count} images ended with {cause}, too many "
+                        "to be the images' fault; nothing was committed; check this machine's memory"
+                    )
+            if self._stop.requested:
+                return _INTERRUPTED
+        return _COMPLETE
+
+    def _take(self, rows: pa.Table) -> None:
+        self._writer.add(rows)
+        self._screen.progress(rows)
 
 
 def _provenance(job: Job, resources: Resources) -> Provenance:
@@ -118,71 +191,3 @@ def _provenance(job: Job, resources: Resources) -> Provenance:
         settings_digest=purpose.settings_digest,
         run_id=job.manifest.run_id,
     )
-
-
-def _run_chain(
-    job: Job,
-    run: Provenance,
-    resources: Resources,
-    images: pa.Table,
-    writer: UnitWriter,
-    screen: Screen,
-    stop: Interrupt,
-) -> Ending:
-    from ray.exceptions import RayError  # noqa: PLC0415 - Ray is loaded only when there is work
-
-    from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
-
-    on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
-    workers = Workers.for_cluster(resources, on_gpu=on_gpu)
-    dataset = build_dataset(images, run, job.model.input, job.settings, workers)
-    guard = OutageGuard()
-    try:
-        for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            writer.add(rows)
-            screen.progress(rows)
-            if guard.see(rows):
-                writer.discard(guard.units)
-                return Ending(
-                    outcome=Outcome.STORE_OUTAGE,
-                    message=f"{guard.streak} fetches in a row ended with {guard.code}: none of those is committed; "
-                    "check the store and run again",
-                )
-            if stop.requested:
-                return Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
-    except RayError as error:
-        cause = str(error).strip().splitlines()[-1]
-        raise BatchFractureError(
-            f"run {job.manifest.run_id} stopped: {cause} (log: {job.log_file}); finished units are kept, "
-            "run again to go on"
-        ) from error
-    return Ending(outcome=Outcome.COMPLETE)
-
-
-def _read_lost(job: Job, run: Provenance, writer: UnitWriter, screen: Screen, stop: Interrupt) -> Ending:
-    """The second pass over images that were lost with their workers."""
-    lost = writer.missing()
-    screen.note(
-        f"{len(lost)} images were lost with a worker that crashed or stalled: reading them one by one"
-    )
-    classifier = FractureClassifier(run)
-    num_children = len(os.sched_getaffinity(0))
-    most = max(MIN_LOST, len(job.manifest.images) * LOST_SHARE)
-    causes: Counter[str] = Counter()
-    for decoded in read_isolated(lost, job.model.input, job.settings, num_children=num_children):
-        rows = classifier(decoded)
-        writer.add(rows)
-        screen.progress(rows)
-        causes.update(code for code in rows["error_code"].to_pylist() if code in _LOST_FOR)
-        cause, count = causes.most_common(1)[0] if causes else ("", 0)
-        if count > most:
-            raise BatchFractureError(
-                f"run {job.manifest.run_id} stopped: {count} images ended with {cause}, too many to be the images' "
-                "fault; nothing was committed; check this machine's memory and the installed decoders"
-            )
-        if stop.requested:
-            return Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
-    return Ending(outcome=Outcome.COMPLETE)
-
-
-_LOST_FOR = frozenset({Code.DECODER_CRASHED, Code.TIMED_OUT, Code.OUT_OF_MEMORY})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from batch_fracture import store
 from batch_fracture.bundle import Bundle, open_bundle
@@ -15,7 +15,7 @@ from batch_fracture.errors import StoreOutageError, WorkHeldError
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.lease import Lease, current_owner
 from batch_fracture.plan import Plan, plan_run
-from batch_fracture.reading import Ending, Job, read_units
+from batch_fracture.reading import Ending, Job, Reading
 from batch_fracture.results.commit import commit_units, prove
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.table import Home, ReadingsTable, find_home
@@ -96,7 +96,7 @@ def run(config: RunConfig, screen: Screen) -> Report:
 
 
 def _next_unfinished(home: Home, purpose: Purpose, screen: Screen) -> WorkFolder | None:
-    """An earlier run of the same sources that can be finished; others of these sources are abandoned with a word."""
+    """An earlier run of these sources to be finished; one with another purpose is abandoned, with a word."""
     table = ReadingsTable.open(home)
     for folder in unfinished(home):
         manifest = read_manifest(folder)
@@ -106,7 +106,7 @@ def _next_unfinished(home: Home, purpose: Purpose, screen: Screen) -> WorkFolder
             raise WorkHeldError(
                 f"run {manifest.run_id} of these sources is being done by {owner}; wait for it"
             )
-        if manifest.purpose == purpose or (table and table.holds_run(manifest.run_id)):
+        if manifest.purpose.key == purpose.key or (table and table.holds_run(manifest.run_id)):
             screen.note(f"run {manifest.run_id} was cut off: finishing it first")
             return folder
         screen.note(f"run {manifest.run_id} was cut off and had another model or other settings: abandoned")
@@ -118,7 +118,7 @@ def _plan(config: RunConfig, home: Home, purpose: Purpose, screen: Screen) -> Pl
     screen.note(f"listing {', '.join(config.source)}")
     listing = store.list_images(config.source, include=config.include, exclude=config.exclude)
     table = ReadingsTable.open(home) if config.dry_run else ReadingsTable.open_or_create(home)
-    return plan_run(listing, table, purpose, read_date=datetime.now(timezone.utc).date())
+    return plan_run(listing, table, purpose, read_date=datetime.now(UTC).date())
 
 
 def _idle_report(plan: Plan, *, dry_run: bool) -> Report:
@@ -130,7 +130,8 @@ def _idle_report(plan: Plan, *, dry_run: bool) -> Report:
     books.check()
     message = "nothing to do: every listed image is settled for this model"
     if dry_run and to_read:
-        message = f"dry run: {to_read:,} images would be read in {len(manifest.unit_sizes)} units; nothing was written"
+        units = len(manifest.unit_sizes)
+        message = f"dry run: {to_read:,} images would be read in {units} units; nothing was written"
     return Report(
         outcome=None, books=books, purpose=manifest.purpose, retried_later=plan.retried_later, message=message
     )
@@ -154,7 +155,7 @@ def _execute(
                 address=config.address,
                 settings=config.settings,
             )
-            ending = read_units(job, writer, screen, stop)
+            ending = Reading(job, writer, screen, stop).read()
         reading_s = time.monotonic() - began
         units = prove(folder, manifest, sorted(writer.finished))
         committed = commit_units(home, folder, manifest, units)

@@ -1,4 +1,4 @@
-"""What a run shows: a bar on a terminal, lines elsewhere, JSON lines for machines. All of it goes to stderr."""
+"""What a run shows on stderr: a bar on a terminal, lines elsewhere, JSON lines for machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image store: what is there, and the bytes of one image. Local disk; other stores come through this door.
+"""The image store: what is there, and the bytes of one image. Local disk; others come through this door.
 
 Disk is listed with `os.scandir`, because a listing that drops or refuses odd names would lose images.
 """
@@ -6,6 +6,7 @@ Disk is listed with `os.scandir`, because a listing that drops or refuses odd na
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ def list_images(
     """List every object below the sources, once, however they overlap.
 
     A file is listed under its path, a link under its own; linked folders are entered after real ones, each
-    folder once. A folder that cannot be opened is one entry (its path and a slash), so that nothing is lost unseen.
+    folder once. A folder that cannot be opened is one entry (its path and a slash): nothing is lost unseen.
 
     Args:
         sources: absolute folders or files.
@@ -59,7 +60,7 @@ def list_images(
             if _wanted(path if below == "." else below, include, exclude):
                 entries[os.fsencode(path)] = entry
     rows = sorted(entries.values(), key=lambda entry: entry.image_uri)
-    for one, other in zip(rows, rows[1:], strict=False):
+    for one, other in itertools.pairwise(rows):
         if one.image_uri == other.image_uri:
             raise SourceError(
                 f"two objects have the name {one.image_uri!r} once it is written in UTF-8; rename one"
@@ -94,9 +95,9 @@ def read_bytes(image_uri: str, image_version: str) -> bytes:
 
 
 def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]]:
-    """Depth-first; folders behind links wait until all real ones are done. `seen`: (device, inode) of folders done."""
+    """Depth-first, folders behind links last. `seen`: (device, inode) of the folders that are done."""
     try:
-        top = os.stat(source)
+        top = Path(source).stat()
     except OSError as error:
         raise SourceError(f"source {source!r}: {error.strerror}; name an existing folder or file") from error
     if not stat.S_ISDIR(top.st_mode):
@@ -106,7 +107,7 @@ def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]
     while folders or linked:
         folder = folders.pop() if folders else linked.pop(0)
         try:
-            status = os.stat(folder)
+            status = Path(folder).stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))

@@ -40,9 +40,11 @@ def as_text(report: Report) -> str:
         f"run {report.run_id}: {report.outcome.value.replace('_', ' ')}"
         + f" - {report.message}" * bool(report.message),
         *_books_lines(report),
-        f"  positive   {books.positive:>12,}   {share}{purpose.operating_point}: probability >= {purpose.threshold:.3f}",
+        f"  positive   {books.positive:>12,}   {share}{purpose.operating_point}: "
+        f"probability >= {purpose.threshold:.3f}",
         f"  model      {purpose.model} ({purpose.model_digest[:12]}) on {report.engine}",
-        f"  speed      {report.images_per_s:,.1f} images/s, Ray's start included; {report.seconds:,.1f} s in all",
+        f"  speed      {report.images_per_s:>12,.1f}   images/s, Ray's start included; "
+        f"{report.seconds:,.1f} s in all",
         f"  table      version {report.table_version}",
     ]
     return "\n".join(lines)
@@ -67,7 +69,8 @@ def _books_lines(report: Report) -> list[str]:
     taken = f" + {books.taken_by_other_runs:,} by other runs" if books.taken_by_other_runs else ""
     lines = [
         f"  listed     {books.listed:>12,}   = {books.unchanged:,} unchanged + {books.read:,} read + "
-        f"{books.skipped:,} skipped + {books.failed:,} failed{taken} + {books.not_reached:,} not reached: balanced",
+        f"{books.skipped:,} skipped + {books.failed:,} failed{taken} + {books.not_reached:,} not reached",
+        "                            the books balance",
     ]
     lines += [f"    {code:<18} {count:>4,}" for code, count in sorted(report.codes.items())]
     if report.retried_later:

@@ -64,6 +64,6 @@ def open_engine(name: str, bundle: Bundle, *, num_threads: int) -> Engine:
         from batch_fracture.engines.torch_engine import TorchEngine  # noqa: PLC0415 - CPU runs need no torch
     except ImportError as error:
         raise ConfigError(
-            f"engine {name} needs {error.name}: pip install 'batch-fracture[gpu]', or --engine {OPENVINO_FP32}"
+            f"engine {name} needs {error.name}: pip install 'batch-fracture[gpu]' or use {OPENVINO_FP32}"
         ) from error
     return TorchEngine(bundle, num_threads=num_threads)

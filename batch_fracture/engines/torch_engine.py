@@ -1,4 +1,4 @@
-"""Torch on GPUs (or, when asked for, CPUs): the bundle's safetensors in the timm network, channels_last, fp32."""
+"""Torch on GPUs (or CPUs, when asked for): the bundle's weights in the timm network, channels_last, fp32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From complete units to one Delta commit: prove, copy, commit; on a conflict drop what others brought, and retry."""
+"""From complete units to one Delta commit: prove, copy, commit; on a conflict drop what others brought."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _ids_added_since(home: Home, table: ReadingsTable, base_version: int, run_id
 def _copy(
     folder: WorkFolder, partition: Path, run_id: str, unit: int, kept: pa.Table, *, whole: bool, base: int
 ) -> Path:
-    """Copy a unit under its deterministic name; one that lost rows gets a name of its own, never a rewrite."""
+    """Copy a unit under its deterministic name; one that lost rows gets a name of its own."""
     source = unit_path(folder, unit)
     if whole:
         target = partition / f"{run_id}-{unit:06d}.parquet"
@@ -141,7 +141,7 @@ def _copy(
 
 
 def _remove_stale(partition: Path, run_id: str, files: list[Path]) -> None:
-    """Remove copies of an earlier try that were never committed: the handle has just shown that the run is not in."""
+    """Remove copies of an earlier try: the handle has just shown that the run is not committed."""
     for path in partition.glob(f"{run_id}-*.parquet"):
         if path not in files:
             path.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import pyarrow as pa
@@ -87,7 +87,7 @@ def write_record(home: Home, record: RunRecord) -> None:
         "code_version": __version__,
         "read_date": manifest.read_date,
         "started_at": manifest.started_at,
-        "ended_at": datetime.now(timezone.utc),
+        "ended_at": datetime.now(UTC),
         "table_version": record.table_version,
     }
     table = pa.Table.from_pylist([row], schema=schema.RUNS)

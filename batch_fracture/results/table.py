@@ -72,7 +72,7 @@ def find_home(uri: str, *, create: bool = False) -> Home:
 
 
 class ReadingsTable:
-    """A handle on one version of the table. Its transactions are checked on this very handle, then committed on it."""
+    """A handle on one version of the table: transactions are checked on it, then committed on it."""
 
     def __init__(self, delta: DeltaTable, path: Path) -> None:
         self._delta = delta

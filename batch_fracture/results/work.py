@@ -125,13 +125,12 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
 def read_manifest(folder: WorkFolder) -> Manifest:
     """The manifest of a work folder."""
     images = pq.read_table(folder.manifest)
-    header = json.loads(images.schema.metadata[_KEY])
-    purpose = {k: tuple(v) if isinstance(v, list) else v for k, v in header.pop("purpose").items()}
-    return Manifest(
-        **{**header, "read_date": date.fromisoformat(header["read_date"])},
-        purpose=Purpose(**purpose),
-        images=images.replace_schema_metadata(None),
-    )
+    header: dict[str, Any] = json.loads(images.schema.metadata[_KEY])
+    purpose: dict[str, Any] = header.pop("purpose")
+    purpose |= {name: tuple(purpose[name]) for name in ("sources", "include", "exclude")}
+    read_date = date.fromisoformat(header.pop("read_date"))
+    images = images.replace_schema_metadata(None)
+    return Manifest(**header, read_date=read_date, purpose=Purpose(**purpose), images=images)
 
 
 def unfinished(home: Home) -> list[WorkFolder]:
