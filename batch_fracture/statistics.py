@@ -46,7 +46,8 @@ class Accuracy:
 def auroc(label_N: Values, score_N: Values) -> Estimate:
     """Area under the ROC curve; ties count half.
 
-    The interval is the logit-transformed normal one on DeLong's variance, so it stays within [0, 1].
+    The interval is the logit-transformed normal one on DeLong's variance, so it stays within [0, 1]; where
+    scores separate the labels and that variance is 0, Newcombe's score interval takes its place.
     Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837-845; computed by
     midranks as X. Sun, W. Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393; transformed interval: M. S.
     Pepe, "The Statistical Evaluation of Medical Tests", 2003, section 5.2.
@@ -61,7 +62,9 @@ def auroc(label_N: Values, score_N: Values) -> Estimate:
     positive, negative = _by_label(label_N, score_N)
     value, variance = delong(positive, negative)
     if not 0.0 < value < 1.0:
-        return Estimate(value=value, low=value, high=value)
+        bound = _least_area_seen_as_1(len(positive), len(negative))
+        low, high = (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
+        return Estimate(value=value, low=low, high=high)
     centre, half = math.log(value / (1 - value)), Z_95 * math.sqrt(variance) / (value * (1 - value))
     low, high = (1 / (1 + math.exp(-bound)) for bound in (centre - half, centre + half))
     return Estimate(value=value, low=low, high=high)
@@ -84,6 +87,25 @@ def delong(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64])
     v01 = 1.0 - (rank_all[num_positive:] - midranks(negative)) / num_positive
     variance = sum(float(np.var(v, ddof=1)) / len(v) for v in (v10, v01) if len(v) > 1)
     return float(v10.mean()), variance
+
+
+def _least_area_seen_as_1(num_positive: int, num_negative: int) -> float:
+    """The lower 95 % bound of an area estimated as 1: the t with 1 - t = z sqrt(V(t)).
+
+    Source: R. G. Newcombe, Statistics in Medicine 25 (2006) 559-573, method 5.
+    """
+    extra = (num_positive + num_negative) / 2 - 1
+
+    def excess(area: float) -> float:
+        spread = 1 + extra * ((1 - area) / (2 - area) + area / (1 + area))
+        variance = area * (1 - area) * spread / (num_positive * num_negative)
+        return (1 - area) - Z_95 * math.sqrt(variance)
+
+    low, high = 0.0, 1.0 - 1e-12
+    for _ in range(60):  # bisection: the excess is positive below the bound, negative above
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return low
 
 
 def midranks(score_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
