@@ -1,0 +1,1 @@
+"""From labelled radiographs to a bundle. Read `train.py` first."""

@@ -1,0 +1,88 @@
+"""Read labelled images once, by the very path that serves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from batch_fracture import decode
+from batch_fracture.errors import ImageError
+from batch_fracture.preprocess import InputSpec, read_input
+from batch_fracture.settings import ReadingSettings
+from training.labels import LabelledImage, LabelsError, check_contents
+
+Inputs = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Labelled images, ready for the model, in the order of `rows`."""
+
+    rows: tuple[LabelledImage, ...]
+    """Where each came from."""
+    pixels_NSS: Inputs  # noqa: N815 - a shape suffix
+    """uint8."""
+
+    @property
+    def label_N(self) -> npt.NDArray[np.float32]:  # noqa: N802 - a shape suffix
+        """float32 (N,), 0 or 1."""
+        return np.array([row.label for row in self.rows], np.float32)
+
+    @property
+    def num_fractured(self) -> int:
+        """Images with label 1."""
+        return sum(row.label for row in self.rows)
+
+    @property
+    def num_groups(self) -> int:
+        """Distinct groups."""
+        return len({row.group for row in self.rows})
+
+    def also(self, other: Examples) -> Examples:
+        """These, then those."""
+        pixels_NSS = np.concatenate([self.pixels_NSS, other.pixels_NSS])
+        return Examples(rows=self.rows + other.rows, pixels_NSS=pixels_NSS)
+
+    def only(self, rows: Iterable[LabelledImage]) -> Examples:
+        """The examples of these rows, in their order."""
+        kept = tuple(rows)
+        index_of = {row.row: index for index, row in enumerate(self.rows)}
+        return Examples(rows=kept, pixels_NSS=self.pixels_NSS[[index_of[row.row] for row in kept]])
+
+
+def read_examples(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -> Examples:
+    """Decode and prepare each row's image.
+
+    Args:
+        table: the file of labels, named in messages.
+        rows: what to read.
+        spec: the model's input.
+
+    Raises:
+        LabelsError: an image cannot be read, or one image stands in rows that contradict each other.
+    """
+    pixels_NSS = np.empty((len(rows), spec.size, spec.size), np.uint8)
+    sha256: list[str] = []
+    with ThreadPoolExecutor() as pool:  # the decoders release the interpreter lock
+        for index, (pixels_SS, digest) in enumerate(pool.map(lambda row: _read(table, row, spec), rows)):
+            pixels_NSS[index] = pixels_SS
+            sha256.append(digest)
+    check_contents(table, rows, sha256)
+    return Examples(rows=tuple(rows), pixels_NSS=pixels_NSS)
+
+
+def _read(table: Path, row: LabelledImage, spec: InputSpec) -> tuple[Inputs, str]:
+    content = row.path.read_bytes()
+    try:
+        header = decode.read_header(content, ReadingSettings())
+        return read_input(content, header, spec), hashlib.sha256(content).hexdigest()
+    except ImageError as error:
+        raise LabelsError(
+            f"labels {table}: row {row.row}: {row.name} cannot be read ({error.code}: {error.message})"
+        ) from error
