@@ -1,0 +1,195 @@
+"""Write a trained network as a bundle: fp16 weights, the OpenVINO graph made from those, figures, card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import openvino
+import torch
+from safetensors.torch import save_file
+
+from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
+from batch_fracture.calibration import Calibration
+from batch_fracture.engines import OPENVINO_FP32, TOLERANCE
+from batch_fracture.engines.torch_engine import ServedNetwork
+from batch_fracture.errors import BundleError
+from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
+from training.card import model_card
+from training.config import TrainingConfig
+from training.evaluate import compare_engines, counts, engine_logits, figures
+from training.inputs import Examples
+
+CLASSES = ("no fracture", "fracture")
+_TRACED_BATCH = 2
+"""Any batch above 1: tracing must not mistake the batch for a broadcast side."""
+
+
+def export_bundle(
+    served: ServedNetwork,
+    config: TrainingConfig,
+    *,
+    train: Examples,
+    calibration: Examples,
+    reporting: Examples,
+    training: Mapping[str, Any],
+) -> Bundle:
+    """Round, convert, calibrate, choose operating points, measure once, and write `config.out`.
+
+    Every figure comes from the files as written, run by the engines that serve. An older bundle at
+    `config.out` is replaced only when the new one is complete.
+
+    Args:
+        served: the trained network; its weights are rounded in place.
+        config: its recipe.
+        train: what it learned from; only counted.
+        calibration: fits the calibration and chooses the operating points.
+        reporting: gives the figures; nothing is chosen by it.
+        training: what bundle.json says of the training besides recipe and counts.
+
+    Raises:
+        BundleError: a weight does not fit fp16, or the engines differ by more than `engines.TOLERANCE`.
+        CalibrationError: the network learned nothing.
+    """
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.out.parent, prefix=".bundle-") as draft:
+        folder = Path(draft) / config.name
+        folder.mkdir()
+        write_weights(served, folder, input_size=config.input_size)
+        fields = _identity(config, served) | {
+            "training": {
+                **training,
+                "counts": {
+                    "train": counts(train),
+                    "calibration": counts(calibration),
+                    "reporting": counts(reporting),
+                },
+                "split": {"by": "group", "seed": config.split_seed},
+                "recipe": _recipe(config),
+                "source": asdict(config.source),
+            }
+        }
+        fields |= _calibrated(write_bundle(folder, fields), calibration)
+        fields["evaluation"] = _evaluated(write_bundle(folder, fields), calibration, reporting)
+        write_bundle(folder, fields)
+        _replace(folder, config.out)
+    return open_bundle(str(config.out))
+
+
+def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> None:
+    """Write `model.safetensors`, `model.xml` and `model.bin`, all from the weights rounded to fp16.
+
+    Args:
+        served: the trained network; rounded in place, so that both engines start from equal weights.
+        folder: exists.
+        input_size: S of the graph's input, uint8 (B, S, S) with any B; its output is fp32 logits (B,).
+
+    Raises:
+        BundleError: a weight is too large for fp16, or not a number.
+    """
+    served.cpu().eval()
+    weights = {name: _half(name, tensor) for name, tensor in served.network.state_dict().items()}
+    served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    save_file(weights, folder / "model.safetensors")
+    example_BSS = torch.zeros(_TRACED_BATCH, input_size, input_size, dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        # OpenVINO traces; torch has deprecated tracing without OpenVINO's offering another way yet.
+        warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        graph = openvino.convert_model(served, example_input=example_BSS, input=[-1, input_size, input_size])
+    openvino.save_model(graph, folder / "model.xml", compress_to_fp16=True)
+
+
+def write_bundle(folder: Path, fields: Mapping[str, Any]) -> Bundle:
+    """Write card and `bundle.json` beside the weights, and open the whole as a run would.
+
+    Args:
+        folder: holds the weights.
+        fields: all of bundle.json but `format` and `files`.
+    """
+    (folder / "MODEL_CARD.md").write_text(model_card(fields), encoding="utf-8")
+    manifest = {"format": FORMAT, **fields, "files": {name: sha256_of(folder / name) for name in FILES}}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, default=str)
+    (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+    return open_bundle(str(folder))
+
+
+def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
+    """What a bundle says before anything is measured: logits count as they are."""
+    return {
+        "name": config.name,
+        "architecture": config.architecture,
+        "input": asdict(config.input),
+        "normalisation": {"mean": served.mean, "std": served.std},
+        "classes": CLASSES,
+        "calibration": asdict(Calibration(slope=1.0, intercept=0.0)),
+        "operating_points": {DEFAULT_OPERATING_POINT: {"threshold": 0.5}},
+        "default_operating_point": DEFAULT_OPERATING_POINT,
+    }
+
+
+def _calibrated(draft: Bundle, calibration: Examples) -> dict[str, Any]:
+    """Calibration and operating points, by the logits of the reference graph."""
+    logit_N = engine_logits(draft, OPENVINO_FP32, calibration, num_threads=_num_threads())
+    fitted = fit_platt(calibration.label_N, logit_N)
+    points = choose_operating_points(calibration.label_N, fitted.probability(logit_N))
+    described = {name: {k: v for k, v in asdict(at).items() if k != "name"} for name, at in points.items()}
+    return {"calibration": asdict(fitted), "operating_points": described}
+
+
+def _evaluated(bundle: Bundle, calibration: Examples, reporting: Examples) -> dict[str, Any]:
+    """Figures on both halves, and how far the engines differ on all validation images."""
+    found: dict[str, Any] = {}
+    for name, half in (("reporting", reporting), ("calibration", calibration)):
+        logit_N = engine_logits(bundle, OPENVINO_FP32, half, num_threads=_num_threads())
+        found[name] = figures(
+            half,
+            bundle.calibration.probability(logit_N),
+            bundle.operating_points,
+            default_point=bundle.default_operating_point,
+        )
+    found["engines"] = compare_engines(bundle, calibration.also(reporting), num_threads=_num_threads())
+    for name, other in found["engines"]["others"].items():
+        if other["max_probability_difference"] > TOLERANCE:
+            raise BundleError(
+                f"engine {name} differs from {OPENVINO_FP32} by {other['max_probability_difference']:.4f} in "
+                f"probability, and {TOLERANCE} is allowed: the fp16 rounding costs this network too much"
+            )
+    return found
+
+
+def _recipe(config: TrainingConfig) -> dict[str, Any]:
+    """The fields of the configuration that decide the weights."""
+    elsewhere = {"name", "architecture", "source", "labels", "images", "out", "split_seed"}
+    return {key: value for key, value in asdict(config).items() if key not in elsewhere}
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Put the finished bundle in place; the older one goes only then."""
+    if out.exists():
+        old = folder.parent / "old"
+        out.rename(old)
+        folder.rename(out)
+        shutil.rmtree(old)
+    else:
+        folder.rename(out)
+
+
+def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """fp16 of floating-point tensors; counts as they are."""
+    if not tensor.is_floating_point():
+        return tensor.contiguous()
+    if not torch.isfinite(tensor.half()).all():
+        raise BundleError(f"weights {name}: not all fit fp16; train again with a lower learning rate")
+    return tensor.half().contiguous()
+
+
+def _num_threads() -> int:
+    return os.cpu_count() or 1
