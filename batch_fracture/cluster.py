@@ -38,6 +38,8 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
         address: `local` starts one; `auto` finds a running one; else HOST:PORT.
         log_file: takes Ray's log lines, which stay off the screen.
 
+    A program that is connected to Ray already keeps its connection, whatever the address.
+
     Raises:
         ConfigError: no cluster answers at the address.
         BatchFractureError: Ray did not start.
@@ -47,15 +49,24 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
     with _streams_to(log_file):
         import ray  # noqa: PLC0415 - a second; only runs with work pay it
 
+        if ray.is_initialized():
+            yield _resources()
+            return
         folder = _make_folder() if address == "local" else None
         try:
             _connect(address, folder)
-            found = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            yield Resources(num_cpus=max(1, int(found.get("CPU", 1))), num_gpus=int(found.get("GPU", 0)))
+            yield _resources()
         finally:
             ray.shutdown()
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _resources() -> Resources:
+    import ray  # noqa: PLC0415 - see ray_cluster
+
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Resources(num_cpus=max(1, int(found.get("CPU", 1))), num_gpus=int(found.get("GPU", 0)))
 
 
 def _connect(address: str, folder: Path | None) -> None:

@@ -30,7 +30,7 @@ TABLES = (
     (
         "The highest probabilities",
         "SELECT regexp_extract(image_uri, '[^/]*$') AS file, rows, columns, modality, body_part_examined, "
-        "round(probability, 3) AS probability, fracture "
+        "format('{:.3f}', probability) AS probability, fracture "
         "FROM latest WHERE status = 'read' ORDER BY latest.probability DESC LIMIT 8",
     ),
     (

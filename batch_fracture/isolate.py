@@ -6,37 +6,42 @@ next one a new child.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pyarrow as pa
 
 from batch_fracture import schema
 from batch_fracture.codes import Code
+from batch_fracture.errors import BatchFractureError
 from batch_fracture.preprocess import InputSpec
 from batch_fracture.reader import Row, failure, read_image
 from batch_fracture.settings import ReadingSettings
 
 START_UP_S = 60.0
-"""Allowed to a child for starting Python, beside the image's own limit."""
-_SPAWN = multiprocessing.get_context("spawn")
+"""Within which a child must say that it is ready."""
+_READY = "ready"
+_COMMAND = (sys.executable, "-m", "batch_fracture.isolate")
 
 
 @dataclass(kw_only=True)
 class _Child:
     """A process and the one image that it has in flight."""
 
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     pipe: Connection
     entry: Row
     deadline: float
+    """On the monotonic clock."""
 
 
 def read_isolated(
@@ -52,6 +57,9 @@ def read_isolated(
 
     Yields:
         Tables of one `schema.DECODED` row; crashes as `DECODER_CRASHED`, `TIMED_OUT` or `OUT_OF_MEMORY`.
+
+    Raises:
+        BatchFractureError: a child does not even start, which is no image's fault.
     """
     waiting = images.to_pylist()[::-1]
     children: list[_Child] = []
@@ -60,26 +68,35 @@ def read_isolated(
             while waiting and len(children) < num_children:
                 children.append(_start(waiting.pop(), spec, settings))
             for child in _finished(children):
-                children.remove(child)
-                yield pa.Table.from_pylist([_outcome(child)], schema=schema.DECODED)
-                if child.process.is_alive() and waiting:
+                row = _answer(child)
+                if row is not None and waiting:
                     _hand(child, waiting.pop(), settings)
-                    children.append(child)
                 else:
+                    children.remove(child)
+                    row = row or _epitaph(child)
                     _end(child)
+                yield pa.Table.from_pylist([row], schema=schema.DECODED)
     finally:
         for child in children:
             _end(child)
 
 
 def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_serve, args=(theirs, spec, settings), daemon=True)
-    process.start()
-    theirs.close()
-    child = _Child(process=process, pipe=ours, entry=entry, deadline=0.0)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [*_COMMAND, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # a crashing decoder's last words may quote the file
+        )
+    child = _Child(process=process, pipe=Connection(ours.detach()), entry=entry, deadline=0.0)
+    child.pipe.send((spec, settings))
+    if not child.pipe.poll(START_UP_S) or _answer(child) != _READY:
+        _end(child)
+        raise BatchFractureError(f"a reading process did not start ({' '.join(_COMMAND)})")
     _hand(child, entry, settings)
-    child.deadline += START_UP_S
     return child
 
 
@@ -90,72 +107,70 @@ def _hand(child: _Child, entry: Row, settings: ReadingSettings) -> None:
 
 
 def _finished(children: list[_Child]) -> list[_Child]:
-    """Children with an answer, dead ones, and those past their deadline; waits until there is one."""
-    while True:
-        now = time.monotonic()
-        patience = max(0.0, min(child.deadline for child in children) - now)
-        ready = wait([c.pipe for c in children] + [c.process.sentinel for c in children], timeout=patience)
-        done = [c for c in children if c.pipe in ready or c.process.sentinel in ready]
-        late = [c for c in children if c not in done and c.deadline <= time.monotonic()]
-        for child in late:
-            child.process.kill()
-            child.process.join()
-        if done or late:
-            return done + late
+    """Children with an answer, dead ones (their pipe has ended), and those past their deadline."""
+    patience = max(0.0, min(child.deadline for child in children) - time.monotonic())
+    ready = wait([child.pipe for child in children], timeout=patience)
+    now = time.monotonic()
+    return [child for child in children if child.pipe in ready or child.deadline <= now]
 
 
-def _outcome(child: _Child) -> Row:
-    """The row of the image in flight: the child's answer, or what its death says."""
-    timed_out = child.deadline <= time.monotonic() and not child.process.is_alive()
+def _answer(child: _Child) -> Any:
+    """The row that the child has sent; None when it died or is late."""
     try:
-        if child.pipe.poll():
-            row: Row = child.pipe.recv()
-            return row
-    except EOFError:
-        child.process.join()
-    code = Code.TIMED_OUT if timed_out else _code_of(child.process.exitcode)
+        return child.pipe.recv() if child.pipe.poll() else None
+    except (EOFError, ConnectionResetError):
+        return None
+
+
+def _epitaph(child: _Child) -> Row:
+    """The row of an image whose child died or is killed here for being late."""
+    if child.deadline <= time.monotonic() and child.process.poll() is None:
+        code = Code.TIMED_OUT
+    else:
+        code = _DEATHS.get(-child.process.wait(), Code.DECODER_CRASHED)
     entry = {key: value for key, value in child.entry.items() if key != "listing_code"}
     return entry | failure(code, "decode", _MESSAGES[code])
 
 
+_DEATHS: dict[int, Code] = {
+    signal.SIGXCPU: Code.TIMED_OUT,
+    signal.SIGKILL: Code.OUT_OF_MEMORY,  # not by us, so by the kernel, for memory
+}
 _MESSAGES = {
-    Code.DECODER_CRASHED: "the decoder crashed; the image was read alone to make sure",
+    Code.DECODER_CRASHED: "the decoder crashed, also when the image was read alone",
     Code.TIMED_OUT: "the image took longer than the time limit",
     Code.OUT_OF_MEMORY: "the image needs more memory than the limit",
 }
 
 
-def _code_of(exitcode: int | None) -> Code:
-    if exitcode == -signal.SIGXCPU:
-        return Code.TIMED_OUT
-    if exitcode == -signal.SIGKILL:  # not by us, so by the kernel, for memory
-        return Code.OUT_OF_MEMORY
-    return Code.DECODER_CRASHED
-
-
 def _end(child: _Child) -> None:
     child.pipe.close()
     child.process.kill()
-    child.process.join()
+    child.process.wait()
 
 
-def _serve(pipe: Connection, spec: InputSpec, settings: ReadingSettings) -> None:
+def _serve(pipe: Connection) -> None:
     """A child's life: read the images it is handed until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 2)  # a crashing decoder's last words may quote the file
+    spec, settings = pipe.recv()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (settings.memory_limit_bytes, settings.memory_limit_bytes))
+    pipe.send(_READY)
     while True:
         try:
             entry = pipe.recv()
         except EOFError:
             return
-        _limit(settings)
+        _limit_cpu(settings.time_limit_s)
         pipe.send(read_image(entry, spec, settings))
 
 
-def _limit(settings: ReadingSettings) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (settings.memory_limit_bytes, settings.memory_limit_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _limit_cpu(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + settings.time_limit_s) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+if __name__ == "__main__":
+    _serve(Connection(int(sys.argv[1])))
+    os._exit(0)  # no clean-up: a damaged heap must not crash the way out

@@ -96,21 +96,23 @@ class Workers:
     cpus_per_task: float
 
     @classmethod
-    def for_cluster(cls, resources: Resources, *, on_gpu: bool) -> Workers:
+    def for_cluster(cls, resources: Resources, *, num_images: int, on_gpu: bool) -> Workers:
         """One classifier per GPU, else one single-threaded per CPU core that shares its core with decoding.
 
-        The classifiers never hold every CPU, or the tasks that feed them could not start.
+        The classifiers never hold every CPU, or the tasks that feed them could not start. There are no more of
+        them than blocks.
         """
+        num_blocks = -(-num_images // BLOCK_ROWS)
         if on_gpu:
             return cls(
-                num_classifiers=resources.num_gpus,
+                num_classifiers=min(resources.num_gpus, num_blocks),
                 threads_per_classifier=1,
                 cpus_per_classifier=0,
                 gpus_per_classifier=1,
                 cpus_per_task=1,
             )
         return cls(
-            num_classifiers=resources.num_cpus,
+            num_classifiers=min(resources.num_cpus, num_blocks),
             threads_per_classifier=1,
             cpus_per_classifier=0.5,
             gpus_per_classifier=0,

@@ -133,9 +133,9 @@ class Reading:
         from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
 
         on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
-        workers = Workers.for_cluster(resources, on_gpu=on_gpu)
-        job, guard = self._job, OutageGuard()
-        dataset = build_dataset(self._writer.missing(), run, job.model.input, job.settings, workers)
+        job, guard, images = self._job, OutageGuard(), self._writer.missing()
+        workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
+        dataset = build_dataset(images, run, job.model.input, job.settings, workers)
         try:
             for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                 self._take(rows)

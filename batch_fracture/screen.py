@@ -92,23 +92,42 @@ class Screen(ABC):
         }
 
 
-class PlainScreen(Screen):
-    """Lines for a log: progress at most every ten seconds."""
+class _LineScreen(Screen):
+    """Writes lines, progress at most every ten seconds and when all is done.
+
+    Args:
+        stream: None opens a second handle on stderr, because the first goes to a log file while Ray runs.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = stream or _own_stderr()
+        self._owned = stream is None
         self._shown = 0.0
+
+    def close(self) -> None:
+        """Close the handle that was opened here."""
+        if self._owned:
+            self._stream.close()
+
+    def _is_due(self) -> bool:
+        due = self._done.rows == self._total or time.monotonic() - self._shown >= LINE_EVERY_S
+        if due:
+            self._shown = time.monotonic()
+        return due
+
+
+class PlainScreen(_LineScreen):
+    """Lines for a log."""
 
     def note(self, text: str) -> None:
         """Say one thing, once."""
         print(text, file=self._stream, flush=True)
 
     def show_progress(self) -> None:
-        """A line, when it is time for one or all is done."""
-        if self._done.rows < self._total and time.monotonic() - self._shown < LINE_EVERY_S:
+        """A line, when one is due."""
+        if not self._is_due():
             return
-        self._shown = time.monotonic()
         counts = self.counts()
         left = "" if counts["left_s"] is None else f", {counts['left_s']} s left"
         self.note(
@@ -121,22 +140,16 @@ class PlainScreen(Screen):
         self.note(as_text(report))
 
 
-class JsonScreen(Screen):
+class JsonScreen(_LineScreen):
     """One JSON object per line."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__()
-        self._stream = stream or _own_stderr()
-        self._shown = 0.0
 
     def note(self, text: str) -> None:
         """Say one thing, once."""
         self._write({"event": "note", "text": text})
 
     def show_progress(self) -> None:
-        """A line, at most every ten seconds or when all is done."""
-        if self._done.rows == self._total or time.monotonic() - self._shown >= LINE_EVERY_S:
-            self._shown = time.monotonic()
+        """A line, when one is due."""
+        if self._is_due():
             self._write({"event": "progress", **self.counts()})
 
     def finished(self, report: Report) -> None:
@@ -155,7 +168,8 @@ class RichScreen(Screen):
         from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-        self._console = Console(file=_own_stderr(), highlight=False)
+        self._stream = _own_stderr()
+        self._console = Console(file=self._stream, highlight=False)
         self._bar = Progress(
             TextColumn("[bold]reading"),
             BarColumn(),
@@ -207,10 +221,10 @@ class RichScreen(Screen):
     def close(self) -> None:
         """Give the terminal back."""
         self._bar.stop()
+        self._stream.close()
 
 
 def _own_stderr() -> TextIO:
-    """A second handle on stderr: the first goes to a log file while Ray runs."""
     return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
 
 

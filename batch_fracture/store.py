@@ -79,19 +79,28 @@ def read_bytes(image_uri: str, image_version: str) -> bytes:
     """
     try:
         handle = os.open(image_uri, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
-        with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(Code.NOT_AN_IMAGE, "not a regular file")
-            content = file.read() if _version(status) == image_version else None
-            changed = content is None or _version(os.fstat(handle)) != image_version
+        try:
+            content = _read_version(handle, image_version)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise _image_error(error) from error
-    if content is None or changed or len(content) != status.st_size:
-        raise ImageError(
-            Code.CHANGED, "the file changed after it was listed; a later run reads the new version"
-        )
+    if content is None:
+        raise ImageError(Code.CHANGED, "the file changed after it was listed; a later run reads it anew")
     return content
+
+
+def _read_version(handle: int, image_version: str) -> bytes | None:
+    """The content, or None when it is not, or while it was read ceased to be, the listed version."""
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(Code.NOT_AN_IMAGE, "not a regular file")
+    if _version(status) != image_version:
+        return None
+    with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        content = file.read()
+    unchanged = len(content) == status.st_size and _version(os.fstat(handle)) == image_version
+    return content if unchanged else None
 
 
 def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]]:

@@ -1,0 +1,99 @@
+"""Shared by all tests: one Ray, one tiny real model, drawn images, and where the shared files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
+
+SHARED = Path(__file__).parents[2] / "shared"
+TINY_SIZE = 64
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its own coming default
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real radiographs and DICOM files, beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared with the real radiographs is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One small Ray for every run inside this process."""
+    import ray
+
+    with tempfile.TemporaryDirectory(prefix="bf-t-", ignore_cleanup_errors=True) as folder:
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=256 * 2**20,
+            _temp_dir=folder,
+        )
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A real bundle around a small timm network with random weights, 64 pixels."""
+    import timm
+    import torch
+
+    from batch_fracture.engines.torch_engine import ServedNetwork
+    from training.export import write_weights
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    folder.mkdir()
+    served = ServedNetwork(timm.create_model("test_efficientnet", num_classes=1), mean=0.5, std=0.5).eval()
+    write_weights(served, folder, input_size=TINY_SIZE)
+    (folder / "MODEL_CARD.md").write_text("A network with random weights, for tests.\n")
+    manifest = {
+        "format": 1,
+        "name": "tiny",
+        "architecture": "test_efficientnet",
+        "input": {"size": TINY_SIZE},
+        "normalisation": {"mean": 0.5, "std": 0.5},
+        "classes": ["no fracture", "fracture"],
+        "calibration": {"slope": 2.0, "intercept": 0.1},
+        "operating_points": {
+            "balanced": {"threshold": 0.5, "sensitivity": None, "specificity": None},
+            "high-sensitivity": {"threshold": 0.25, "sensitivity": None, "specificity": None},
+        },
+        "default_operating_point": "balanced",
+        "files": {name: sha256_of(folder / name) for name in FILES},
+    }
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return open_bundle(str(folder))
+
+
+@pytest.fixture
+def draw() -> Callable[..., list[Path]]:
+    """Draws small grey PNG files, all different: draw(folder, count)."""
+
+    def draw_images(
+        folder: Path, count: int, *, seed: int = 0, size: tuple[int, int] = (48, 64)
+    ) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(seed)
+        paths = []
+        for number in range(count):
+            path = folder / f"image-{seed}-{number:05d}.png"
+            Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(path)
+            paths.append(path)
+        return paths
+
+    return draw_images

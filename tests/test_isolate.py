@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from batch_fracture import schema, store
+from batch_fracture.failpoints import VARIABLE
+from batch_fracture.isolate import read_isolated
+from batch_fracture.preprocess import InputSpec
+from batch_fracture.settings import ReadingSettings
+
+
+def manifest(folder: Path) -> pa.Table:
+    listing = store.list_images((str(folder),))
+    rows = [{**row, "reading_id": row["image_uri"], "unit": 0} for row in listing.to_pylist()]
+    return pa.Table.from_pylist(rows, schema=schema.MANIFEST)
+
+
+def read(folder: Path, **settings: Any) -> dict[str, str]:
+    """Code, or `read`, by file name."""
+    rows = read_isolated(manifest(folder), InputSpec(size=64), ReadingSettings(**settings), num_children=2)
+    found = [row for table in rows for row in table.to_pylist()]
+    assert len(found) == len(list(folder.iterdir()))
+    return {Path(row["image_uri"]).name: row["error_code"] or row["status"] for row in found}
+
+
+def test_each_death_has_its_code_and_the_others_are_read(
+    tmp_path: Path, draw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = draw(tmp_path, 9)
+    for number, name in ((1, "crash"), (4, "hang"), (5, "killed"), (8, "crash-too")):
+        paths[number].rename(tmp_path / name)
+    monkeypatch.setenv(VARIABLE, "decode=segv@crash,decode=hang@hang,decode=kill@killed")
+    codes = read(tmp_path, time_limit_s=3.0)
+    assert {name: code for name, code in codes.items() if code != "read"} == {
+        "crash": "DECODER_CRASHED",
+        "crash-too": "DECODER_CRASHED",
+        "hang": "TIMED_OUT",
+        "killed": "OUT_OF_MEMORY",
+    }
+
+
+def test_an_image_that_needs_more_memory_than_the_limit(tmp_path: Path, draw: Any) -> None:
+    draw(tmp_path, 1)
+    Image.fromarray(np.zeros((9000, 9000), np.uint8)).save(tmp_path / "large.png", compress_level=1)
+    codes = read(tmp_path, memory_limit_bytes=600 * 2**20)
+    Image.fromarray(np.zeros((9000, 9000, 3), np.uint8)).save(tmp_path / "larger.png", compress_level=1)
+    codes |= read(tmp_path, memory_limit_bytes=600 * 2**20)
+    assert codes["image-0-00000.png"] == "read"
+    assert codes["larger.png"] == "OUT_OF_MEMORY"
