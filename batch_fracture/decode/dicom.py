@@ -1,22 +1,18 @@
 """DICOM: the allow-listed part of the header, and the pixels a viewer would show.
 
-Uncompressed transfer syntaxes; a compressed one is `UNSUPPORTED`. pydicom's warnings and exceptions quote
-values of the file, so none of its text passes this module.
+Uncompressed transfer syntaxes; a compressed one is `UNSUPPORTED`.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -24,12 +20,10 @@ from pydicom.uid import (
 )
 
 from batch_fracture.codes import Code
-from batch_fracture.decode import sniff
+from batch_fracture.decode import sniff, window
+from batch_fracture.decode.dicom_object import first, guard, number, parse, text, transfer_syntax, uid
 from batch_fracture.decode.header import ImageHeader
-from batch_fracture.decode.window import apply_window, percentile_window
 from batch_fracture.errors import ImageError
-
-T = TypeVar("T")
 
 UNCOMPRESSED = frozenset(
     {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
@@ -41,16 +35,18 @@ ALLOWED = {
     "laterality": "ImageLaterality",
     "manufacturer": "Manufacturer",
     "photometric_interpretation": "PhotometricInterpretation",
+}
+ALLOWED_UIDS = {
     "study_instance_uid": "StudyInstanceUID",
     "series_instance_uid": "SeriesInstanceUID",
     "sop_instance_uid": "SOPInstanceUID",
 }
-"""Column of `readings` -> DICOM keyword: all that ever leaves a header as text."""
-_PIXEL_KEYWORDS = ("Rows", "Columns", "BitsStored", "NumberOfFrames", "Laterality", "SOPClassUID")
-_DICOMDIR = "1.2.840.10008.1.3.10"
-
-logging.getLogger("pydicom").addHandler(logging.NullHandler())
-logging.getLogger("pydicom").propagate = False
+"""Column of `readings` -> DICOM keyword: with `ALLOWED` all that ever leaves a header as text."""
+_OTHERS = ("Rows", "Columns", "BitsStored", "NumberOfFrames", "Laterality", "SOPClassUID")
+_KEYWORDS = [*ALLOWED.values(), *ALLOWED_UIDS.values(), *_OTHERS]
+_RADIOGRAPH_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.", "1.2.840.10008.5.1.4.1.1.7.")
+"""SOP classes of projection radiographs and secondary captures, and beginnings of their kin (PS3.4 B.5)."""
+_NO_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 
 
 def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
@@ -61,29 +57,49 @@ def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
         modalities: Modality (0008,0060) values to read; `("all",)` for any.
 
     Raises:
-        ImageError: `NOT_A_RADIOGRAPH`, `MULTI_FRAME`, `CORRUPT`.
+        ImageError: `NOT_A_RADIOGRAPH`, `MULTI_FRAME`, `TRUNCATED`, `CORRUPT`.
     """
-    dataset = _guard(lambda: _parse_header(content))
-    fields = _guard(lambda: {name: _text(dataset, keyword) for name, keyword in ALLOWED.items()})
-    fields["laterality"] = fields["laterality"] or _guard(lambda: _text(dataset, "Laterality"))
-    modality = fields["modality"]
-    if "all" not in modalities and modality not in modalities:
+    dataset = parse(content, header_only=_KEYWORDS)
+    return guard(lambda: _read_header(content, dataset, modalities))
+
+
+def _read_header(content: bytes, dataset: pydicom.Dataset, modalities: tuple[str, ...]) -> ImageHeader:
+    fields = {name: text(dataset, keyword) for name, keyword in ALLOWED.items()}
+    fields |= {name: uid(dataset.get(keyword)) for name, keyword in ALLOWED_UIDS.items()}
+    fields["laterality"] = fields["laterality"] or text(dataset, "Laterality")
+    _refuse_others(dataset, fields["modality"], modalities)
+    rows, columns, bits = (number(dataset, keyword) for keyword in ("Rows", "Columns", "BitsStored"))
+    if not (rows and columns and 0 < rows < 2**16 and 0 < columns < 2**16 and 0 < (bits or 1) <= 64):
+        raise ImageError(Code.CORRUPT, "the DICOM object gives no possible size")
+    if (number(dataset, "NumberOfFrames") or 1) > 1:
         raise ImageError(
-            Code.NOT_A_RADIOGRAPH, f"the modality is not one of {', '.join(modalities)} (see --modalities)"
+            Code.MULTI_FRAME, "the DICOM object holds several frames; only single radiographs are read"
         )
-    rows, columns = (_guard(lambda k=k: _number(dataset, k)) for k in ("Rows", "Columns"))
-    if not rows or not columns or _guard(lambda: _text(dataset, "SOPClassUID")) == _DICOMDIR:
-        raise ImageError(Code.NOT_A_RADIOGRAPH, "the DICOM object holds no image")
-    if _guard(lambda: _number(dataset, "NumberOfFrames") or 1) > 1:
-        raise ImageError(Code.MULTI_FRAME, "the DICOM object holds several frames; only single radiographs are read")
     return ImageHeader(
         media_type=sniff.DICOM,
         rows=rows,
         columns=columns,
-        bits_stored=_guard(lambda: _number(dataset, "BitsStored")),
-        transfer_syntax_uid=_guard(lambda: _transfer_syntax(dataset)),
+        bits_stored=bits,
+        transfer_syntax_uid=transfer_syntax(content, dataset),
         **fields,
     )
+
+
+def _refuse_others(dataset: pydicom.Dataset, modality: str | None, modalities: tuple[str, ...]) -> None:
+    """Raise for what is no radiograph, and for a radiograph's header that ends before it says so."""
+    sop_class = UID(text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID") or "")
+    has_image = "Rows" in dataset and "Columns" in dataset
+    if not has_image and f"{sop_class}.".startswith(_RADIOGRAPH_CLASSES):
+        raise ImageError(Code.TRUNCATED, "the DICOM object ends within its header")
+    is_unknown = sop_class.name == sop_class  # not in the standard's list
+    if not has_image and is_unknown and (modality is None or modality in modalities):
+        raise ImageError(Code.CORRUPT, "the DICOM object says neither what it is nor what it shows")
+    if "all" not in modalities and modality not in modalities:
+        raise ImageError(
+            Code.NOT_A_RADIOGRAPH, f"the modality is not one of {', '.join(modalities)} (see --modalities)"
+        )
+    if not has_image:
+        raise ImageError(Code.NOT_A_RADIOGRAPH, "the DICOM object holds no image")
 
 
 def read_grey(content: bytes) -> npt.NDArray[np.uint8]:
@@ -95,52 +111,78 @@ def read_grey(content: bytes) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: `UNSUPPORTED`, `TRUNCATED` or `CORRUPT`.
     """
-    dataset = _guard(lambda: pydicom.dcmread(io.BytesIO(content), force=True))
-    if _guard(lambda: _transfer_syntax(dataset)) not in UNCOMPRESSED:
+    dataset = parse(content)
+    return guard(lambda: _read_grey(content, dataset))
+
+
+def _read_grey(content: bytes, dataset: pydicom.Dataset) -> npt.NDArray[np.uint8]:
+    syntax = transfer_syntax(content, dataset)
+    if syntax not in UNCOMPRESSED:
         raise ImageError(Code.UNSUPPORTED, "this compressed transfer syntax is not supported")
-    pixel_bytes = _guard(lambda: len(dataset.get("PixelData", b"")))
-    expected_bytes = _guard(lambda: _frame_bytes(dataset))
-    if pixel_bytes < expected_bytes:
+    if "PixelData" not in dataset:
+        if any(keyword in dataset for keyword in _NO_PIXELS):
+            raise ImageError(Code.UNSUPPORTED, "the DICOM object holds no integer pixels")
+        raise ImageError(Code.TRUNCATED, "the DICOM object ends before its pixel data")
+    if dataset["PixelData"].is_undefined_length:
         raise ImageError(
-            Code.TRUNCATED if pixel_bytes else Code.CORRUPT,
-            f"the pixel data holds {pixel_bytes} of {expected_bytes} bytes",
+            Code.UNSUPPORTED, "the pixel data is compressed, but the transfer syntax does not say how"
         )
-    return _guard(lambda: _show(dataset))
+    pixel_bytes, expected_bytes = len(dataset.PixelData or b""), _frame_bytes(dataset)
+    if pixel_bytes < expected_bytes:
+        raise ImageError(Code.TRUNCATED, f"the pixel data holds {pixel_bytes} of {expected_bytes} bytes")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return _show(dataset, dataset.pixel_array)
 
 
-def _parse_header(content: bytes) -> pydicom.Dataset:
-    tags = [*ALLOWED.values(), *_PIXEL_KEYWORDS]
-    return pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True, specific_tags=tags)
-
-
-def _show(dataset: pydicom.Dataset) -> npt.NDArray[np.uint8]:
-    stored = dataset.pixel_array
+def _show(dataset: pydicom.Dataset, stored: window.Stored) -> npt.NDArray[np.uint8]:
+    top = 2.0 ** int(dataset.BitsStored) - 1.0
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
-    if stored.ndim == 3:  # ITU-R 601 luma; pydicom has turned YBR into RGB
         top = float(np.iinfo(stored.dtype).max)
-        luma_HW = stored.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        return np.asarray(np.round(luma_HW * (255.0 / top)), dtype=np.uint8)
+    if stored.ndim == 3:  # ITU-R 601 luma; pydicom has turned YBR into RGB
+        weights = np.array([0.299, 0.587, 0.114]) / top
+        return window.by_rows(stored, lambda block: window.stretch(block @ weights, 0.0, 1.0))
     grey_HW = _windowed(dataset, stored)
     inverse = dataset.get("PresentationLUTShape", "") == "INVERSE"
     if inverse or dataset.PhotometricInterpretation == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2, C.11.6.1.2
-        grey_HW = 255 - grey_HW
+        np.subtract(255, grey_HW, out=grey_HW)
     return grey_HW
 
 
-def _windowed(dataset: pydicom.Dataset, stored_HW: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def _windowed(dataset: pydicom.Dataset, stored_HW: window.Stored) -> npt.NDArray[np.uint8]:
     """The first VOI LUT or window of the header, else the robust range of the values (PS3.3 C.11.2)."""
-    values_HW = np.asarray(apply_modality_lut(stored_HW, dataset))
+    look = _look(dataset)
+    if not window.has_levels(stored_HW):
+        values_HW = _modality_values(dataset, stored_HW)
+        return look(values_HW) if look else window.window_by_percentiles(values_HW)
+    levels_L = window.levels(stored_HW)
+    values_L = _modality_values(dataset, levels_L)
+    if look:
+        return window.look_up(stored_HW, levels_L, look(values_L))
+    low, high = window.robust_range(values_L, window.count_levels(stored_HW, levels_L))
+    return window.look_up(stored_HW, levels_L, window.stretch(values_L, low, high))
+
+
+def _modality_values(dataset: pydicom.Dataset, stored: window.Stored) -> window.Values:
+    values = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError(Code.CORRUPT, "the rescale slope or intercept is not finite")
+    return values
+
+
+def _look(dataset: pydicom.Dataset) -> Callable[[window.Values], npt.NDArray[np.uint8]] | None:
+    """What turns modality values into greys, if the header brings it."""
     if dataset.get("VOILUTSequence"):
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        shown_HW = apply_voi(values_HW.astype(np.int64), dataset).astype(np.float32)
-        return apply_window(shown_HW, centre=2.0 ** (bits - 1), width=2.0**bits)
-    values_HW = values_HW.astype(np.float32)
-    centre, width = (_first(dataset.get(k)) for k in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None or width <= 0:
-        return percentile_window(values_HW)
+        top = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
+        return lambda values: window.stretch(
+            apply_voi(values.astype(np.int64), dataset).astype(np.float64), 0.0, top
+        )
+    centre, width = (first(dataset.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or not width > 0 or not np.isfinite([centre, width]).all():
+        return None
     function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    return apply_window(values_HW, centre=centre, width=width, function=function)
+    return lambda values: window.apply_window(values, centre=centre, width=width, function=function)
 
 
 def _frame_bytes(dataset: pydicom.Dataset) -> int:
@@ -150,38 +192,3 @@ def _frame_bytes(dataset: pydicom.Dataset) -> int:
     if dataset.PhotometricInterpretation == "YBR_FULL_422":
         bits = bits // 3 * 2
     return -(-bits // 8)
-
-
-def _transfer_syntax(dataset: pydicom.Dataset) -> str:
-    meta = getattr(dataset, "file_meta", None)
-    return str(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian) if meta else ImplicitVRLittleEndian
-
-
-def _text(dataset: pydicom.Dataset, keyword: str) -> str | None:
-    value = dataset.get(keyword)
-    return str(value).strip() or None if value is not None else None
-
-
-def _number(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    value = dataset.get(keyword)
-    return int(value) if value not in (None, "") else None
-
-
-def _first(value: object) -> float | None:
-    if value is None or value == "":
-        return None
-    return float(value[0] if isinstance(value, (list, pydicom.multival.MultiValue)) else value)  # type: ignore[arg-type]
-
-
-def _guard(read: Callable[[], T]) -> T:
-    """Run one call into pydicom; whatever it raises says nothing of the file's text."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return read()
-    except (ImageError, MemoryError):
-        raise
-    except EOFError as error:
-        raise ImageError(Code.TRUNCATED, "the DICOM object ends early") from error
-    except Exception as error:  # noqa: BLE001 - pydicom raises nearly every built-in type on damaged input
-        raise ImageError(Code.CORRUPT, f"the DICOM object is damaged ({type(error).__name__})") from error

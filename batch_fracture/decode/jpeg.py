@@ -1,4 +1,4 @@
-"""JPEG: the frame header, and a strict, DCT-scaled decode to grey.
+"""JPEG: the frame header and orientation, and a strict, DCT-scaled decode to grey.
 
 Pillow decodes a JPEG that was cut and closed with an end marker, and libjpeg only warns of it; simplejpeg
 turns those warnings into errors, so a short frame is never read.
@@ -13,23 +13,29 @@ import numpy.typing as npt
 import simplejpeg
 
 from batch_fracture.codes import Code
+from batch_fracture.decode.tiff import exif_orientation
 from batch_fracture.errors import ImageError
 
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """SOF0 baseline, SOF1 extended, SOF2 progressive, all Huffman-coded (ITU-T T.81 table B.1)."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_REDUCTION = 8
+_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The frame header (SOF) of ITU-T T.81 B.2.2."""
+    """The frame header (SOF) of ITU-T T.81 B.2.2, and what stands before it."""
 
+    at: int
+    """Offset of its marker."""
     marker: int
     bits: int
     rows: int
     columns: int
     components: int
+    orientation: int = 1
+    """Exif 2.32, tag 0x0112: how the picture is stored; 1 is upright."""
 
 
 def read_frame(content: bytes) -> Frame:
@@ -38,7 +44,7 @@ def read_frame(content: bytes) -> Frame:
     Raises:
         ImageError: `TRUNCATED` when the stream ends before it, `CORRUPT` when it is malformed.
     """
-    at = 2
+    at, orientation = 2, 1
     while at + 4 <= len(content):
         if content[at] != 0xFF:
             raise ImageError(Code.CORRUPT, "a JPEG segment does not begin with a marker")
@@ -48,22 +54,26 @@ def read_frame(content: bytes) -> Frame:
             continue
         length = int.from_bytes(content[at + 2 : at + 4])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _frame(content[at + 4 : at + 2 + length], marker)
+            return _frame(content[at + 4 : at + 2 + length], at, marker, orientation)
+        if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0" and orientation == 1:
+            orientation = exif_orientation(content[at + 10 : at + 2 + length])
         if marker in (0xDA, 0xD9):
             raise ImageError(Code.CORRUPT, "the JPEG has no frame header before its scan")
         at += 2 + length
     raise ImageError(Code.TRUNCATED, "the JPEG ends before its frame header")
 
 
-def _frame(segment: bytes, marker: int) -> Frame:
+def _frame(segment: bytes, at: int, marker: int, orientation: int) -> Frame:
     if len(segment) < 6:
         raise ImageError(Code.TRUNCATED, "the JPEG ends within its frame header")
     frame = Frame(
+        at=at,
         marker=marker,
         bits=segment[0],
         rows=int.from_bytes(segment[1:3]),
         columns=int.from_bytes(segment[3:5]),
         components=segment[5],
+        orientation=orientation,
     )
     if not (frame.rows and frame.columns and frame.components):
         raise ImageError(Code.CORRUPT, "the JPEG frame header gives no size")
@@ -103,14 +113,15 @@ def read_grey(content: bytes, frame: Frame, *, min_long_side: int) -> npt.NDArra
             strict=True,
         )
     except ValueError as error:
-        raise _damage(str(error)) from error
+        is_open = content.rfind(_END) < frame.at  # a thumbnail in the header has an end of its own
+        raise _damage(str(error), is_open=is_open) from error
     return None if frame.components == 4 else pixels_HWC[..., 0]
 
 
-def _damage(reason: str) -> ImageError:
-    """Sort libjpeg's fixed phrases (jerror.h) into our codes; the phrase itself may quote values, so it stays here."""
-    if "remature end" in reason:
+def _damage(reason: str, *, is_open: bool) -> ImageError:
+    """Sort libjpeg's phrases (jerror.h) into our codes; the phrase may quote values, so it stays here."""
+    if is_open or "remature end" in reason:
         return ImageError(Code.TRUNCATED, "the JPEG's compressed data ends early")
-    if "nsupported" in reason or "not supported" in reason:
+    if any(phrase in reason for phrase in ("nsupported", "not supported")):
         return ImageError(Code.UNSUPPORTED, "this kind of JPEG is not supported")
     return ImageError(Code.CORRUPT, "the JPEG's compressed data is damaged")

@@ -1,0 +1,133 @@
+"""Opens a DICOM object, and lets none of pydicom's words out: its warnings and exceptions quote the file."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import pydicom
+from pydicom.multival import MultiValue
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from batch_fracture.codes import Code
+from batch_fracture.errors import ImageError
+
+T = TypeVar("T")
+
+MAX_INFLATED_BYTES = 2**30
+_MAX_TEXT = 64
+"""Characters of the longest value that an allow-listed element may have (PS3.5 6.2: LO, UI)."""
+_TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
+_META_START, _GROUP_LENGTH_END = 132, 144
+
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
+logging.getLogger("pydicom").propagate = False
+
+
+def parse(content: bytes, *, header_only: list[str] | None = None) -> pydicom.Dataset:
+    """Parse an object, with or without a preamble.
+
+    Args:
+        content: the whole object.
+        header_only: read these keywords only and stop before the pixels; None reads everything.
+
+    Raises:
+        ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates beyond measure.
+    """
+    plain = guard(lambda: _inflated(content))
+    return guard(
+        lambda: pydicom.dcmread(
+            io.BytesIO(plain),
+            force=True,
+            stop_before_pixels=header_only is not None,
+            specific_tags=header_only,
+        )
+    )
+
+
+def transfer_syntax(content: bytes, dataset: pydicom.Dataset) -> str | None:
+    """Transfer Syntax UID; without a file header, the encoding that the elements themselves show."""
+    declared = _declared_syntax(content) or dataset.file_meta.get("TransferSyntaxUID")
+    if declared:
+        return uid(declared)
+    is_implicit, is_little = dataset.original_encoding
+    if is_implicit:
+        return str(ImplicitVRLittleEndian)
+    return str(ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian)
+
+
+def text(dataset: pydicom.Dataset, keyword: str) -> str | None:
+    """A value as text; None when it is empty, or not a short printable string as the standard asks for."""
+    value = dataset.get(keyword)
+    if isinstance(value, MultiValue):
+        value = "\\".join(map(str, value))
+    written = str(value).strip() if value is not None else ""
+    return written if 0 < len(written) <= _MAX_TEXT and written.isprintable() else None
+
+
+def uid(value: object) -> str | None:
+    """A UID (PS3.5 9.1); None for anything else that stands in its place."""
+    return str(value) if re.fullmatch(r"[0-9.]{1,64}", str(value)) else None
+
+
+def number(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    """A value as an integer; None when it is missing or empty."""
+    value = dataset.get(keyword)
+    return int(value) if value not in (None, "") else None
+
+
+def first(value: object) -> float | None:
+    """The first of one or several decimal strings; None when it is missing or empty."""
+    if value is None or value == "":
+        return None
+    return float(value[0] if isinstance(value, MultiValue) else value)  # type: ignore[arg-type]
+
+
+def guard(read: Callable[[], T]) -> T:
+    """Run one call into pydicom; whatever it raises becomes a code and our own words."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read()
+    except (ImageError, MemoryError):
+        raise
+    except EOFError as error:
+        raise ImageError(Code.TRUNCATED, "the DICOM object ends early") from error
+    except Exception as error:  # pydicom raises nearly every built-in type on damaged input
+        raise ImageError(Code.CORRUPT, f"the DICOM object is damaged ({type(error).__name__})") from error
+
+
+def _declared_syntax(content: bytes) -> str | None:
+    """Transfer Syntax UID of the file header, which is always explicit little endian (PS3.10 7.1)."""
+    if content[128:132] != b"DICM":
+        return None
+    at = content.find(_TRANSFER_SYNTAX, _META_START, _META_START + 1024)
+    length = int.from_bytes(content[at + 6 : at + 8], "little")
+    return content[at + 8 : at + 8 + length].decode("ascii", "replace").rstrip("\0 ") if at > 0 else None
+
+
+def _inflated(content: bytes) -> bytes:
+    """A deflated object as a plain one (PS3.5 A.5), within bounds; others as they are."""
+    if _declared_syntax(content) != DeflatedExplicitVRLittleEndian:
+        return content
+    body_at = _GROUP_LENGTH_END + int.from_bytes(content[140:144], "little")
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = stream.decompress(content[body_at:], MAX_INFLATED_BYTES)
+    if len(body) == MAX_INFLATED_BYTES:
+        raise ImageError(
+            Code.TOO_LARGE, f"the DICOM object inflates to more than {MAX_INFLATED_BYTES:,} bytes"
+        )
+    if not stream.eof:
+        raise ImageError(Code.TRUNCATED, "the deflated DICOM object ends early")
+    deflated, plain = DeflatedExplicitVRLittleEndian.encode(), ExplicitVRLittleEndian.encode()
+    return content[:body_at].replace(deflated, plain.ljust(len(deflated), b"\0")) + body
