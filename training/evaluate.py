@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float32]
 def engine_logits(bundle: Bundle, engine: str, examples: Examples, *, num_threads: int) -> Values:
     """Raw logits, float32 (N,), from one engine."""
     run = open_engine(engine, bundle, num_threads=num_threads)
-    starts = range(0, len(examples.rows), _BATCH)
+    starts = range(0, len(examples.pixels_NSS), _BATCH)
     return np.concatenate([run(examples.pixels_NSS[start : start + _BATCH]) for start in starts])
 
 

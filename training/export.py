@@ -25,6 +25,7 @@ from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points,
 from training.card import model_card
 from training.config import TrainingConfig
 from training.evaluate import compare_engines, counts, engine_logits, figures
+from training.fold import fold_batchnorm
 from training.inputs import Examples
 
 CLASSES = ("no fracture", "fracture")
@@ -47,7 +48,7 @@ def export_bundle(
     `config.out` is replaced only when the new one is complete.
 
     Args:
-        served: the trained network; its weights are rounded in place.
+        served: the trained network; its weights are folded and rounded in place.
         config: its recipe.
         train: what it learned from; only counted.
         calibration: fits the calibration and chooses the operating points.
@@ -84,10 +85,10 @@ def export_bundle(
 
 
 def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> None:
-    """Write `model.safetensors`, `model.xml` and `model.bin`, all from the weights rounded to fp16.
+    """Write `model.safetensors`, `model.xml` and `model.bin`, all from the same fp16 numbers.
 
     Args:
-        served: the trained network; rounded in place, so that both engines start from equal weights.
+        served: the trained network; BatchNorm is folded and all is rounded, in place.
         folder: exists.
         input_size: S of the graph's input, uint8 (B, S, S) with any B; its output is fp32 logits (B,).
 
@@ -95,9 +96,11 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
         BundleError: a weight is too large for fp16, or not a number.
     """
     served.cpu().eval()
-    weights = {name: _half(name, tensor) for name, tensor in served.network.state_dict().items()}
-    served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    fold_batchnorm(served.network, torch.zeros(1, 3, input_size, input_size))
+    weights = {name: _stored(name, tensor) for name, tensor in served.network.state_dict().items()}
+    served.network.load_state_dict(weights)
     save_file(weights, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)  # safetensors lets the owner alone read it; others run it too
     example_BSS = torch.zeros(_TRACED_BATCH, input_size, input_size, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
         # OpenVINO traces; torch has deprecated tracing without OpenVINO's offering another way yet.
@@ -182,9 +185,9 @@ def _replace(folder: Path, out: Path) -> None:
         folder.rename(out)
 
 
-def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """fp16 of floating-point tensors; counts as they are."""
-    if not tensor.is_floating_point():
+def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """fp16 of weights; counts as they are, and BatchNorm's variances in fp32: 1 - eps has no fp16."""
+    if not tensor.is_floating_point() or name.endswith("running_var"):
         return tensor.contiguous()
     if not torch.isfinite(tensor.half()).all():
         raise BundleError(f"weights {name}: not all fit fp16; train again with a lower learning rate")

@@ -110,7 +110,7 @@ def provenance(config: TrainingConfig, *, trained_s: float, command: str) -> dic
         if config.initial_weights == "imagenet"
         else "random numbers",
         "minutes": round(trained_s / 60, 1),
-        "machine": f"{os.cpu_count()} CPU cores ({_processor()}), {config.workers} Ray Train worker(s)",
+        "machine": f"{_machine(config.workers)}, {config.workers} Ray Train worker(s)",
         "command": command,
         "code_version": batch_fracture.__version__,
         "code_sha256": code_sha256(),
@@ -126,6 +126,15 @@ def code_sha256() -> str:
     for source in sorted(sources, key=lambda path: (path.parent.name, path.name)):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _machine(num_workers: int) -> str:
+    """What the workers ran on, as `fit.scaling` chooses it."""
+    import torch  # noqa: PLC0415 - as above
+
+    if torch.cuda.device_count() >= num_workers:
+        return f"{num_workers} x {torch.cuda.get_device_name()}"
+    return f"{os.cpu_count()} CPU cores ({_processor()})"
 
 
 def _processor() -> str:
