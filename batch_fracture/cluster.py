@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from batch_fracture.errors import BatchFractureError, ConfigError
 MAX_OBJECT_STORE_BYTES = 2 * 2**30
 """Blocks in flight need far less; a run must not take a third of the machine, which is Ray's default."""
 MIN_OBJECT_STORE_BYTES = 96 * 2**20
+KILL_AFTER_S = 0.3
+"""Within which this process has disconnected from a cluster that ends with it."""
 _FOLDER = "bf-ray-"
 
 
@@ -53,13 +57,48 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
             yield _resources()
             return
         folder = _make_folder() if address == "local" else None
+        before = set(psutil.Process().children())
         try:
-            _connect(address, folder)
+            with _signals_kept():
+                _connect(address, folder)
             yield _resources()
         finally:
-            ray.shutdown()
+            _shut_down(set(psutil.Process().children()) - before)
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep SIGTERM ours while Ray starts: it would install a handler of its own, and its processes would die.
+
+    A scheduler sends SIGTERM to a whole group or job. Processes that are started while it is blocked keep it
+    blocked, so that this one can finish what they are doing.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _shut_down(started: set[psutil.Process]) -> None:
+    """Disconnect, and kill the processes that were started for us, which do not hear Ray's own SIGTERM."""
+    import ray  # noqa: PLC0415 - see ray_cluster
+
+    reaper = threading.Timer(KILL_AFTER_S, _kill, [started])
+    reaper.start()
+    ray.shutdown()
+    reaper.join()
+
+
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in [*process.children(recursive=True), process]:
+                one.kill()
 
 
 def _resources() -> Resources:

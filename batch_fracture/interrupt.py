@@ -19,14 +19,8 @@ class Interrupt:
         self._announce = announce
         self._before: dict[int, Handler] = {}
 
-    def arm(self) -> None:
-        """Take the signals over (again: Ray installs a handler of its own when it starts)."""
-        for number in SIGNALS:
-            before = signal.signal(number, self._handle)
-            self._before.setdefault(number, before)
-
     def __enter__(self) -> Interrupt:
-        self.arm()
+        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(

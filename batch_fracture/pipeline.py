@@ -99,8 +99,8 @@ class Workers:
     def for_cluster(cls, resources: Resources, *, num_images: int, on_gpu: bool) -> Workers:
         """One classifier per GPU, else one single-threaded per CPU core that shares its core with decoding.
 
-        The classifiers never hold every CPU, or the tasks that feed them could not start. There are no more of
-        them than blocks.
+        The classifiers never hold every CPU, or the tasks that feed them could not start. There are no more
+        of them than blocks.
         """
         num_blocks = -(-num_images // BLOCK_ROWS)
         if on_gpu:

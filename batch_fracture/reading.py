@@ -120,7 +120,6 @@ class Reading:
         if not len(self._writer.missing()):
             return _COMPLETE
         with ray_cluster(self._job.address, self._job.log_file) as resources:
-            self._stop.arm()
             run = _provenance(self._job, resources)
             ending = self._run_chain(run, resources)
         if ending is _COMPLETE and len(self._writer.missing()):

@@ -97,7 +97,7 @@ def _read_version(handle: int, image_version: str) -> bytes | None:
         raise ImageError(Code.NOT_AN_IMAGE, "not a regular file")
     if _version(status) != image_version:
         return None
-    with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+    with open(handle, "rb", closefd=False) as file:
         content = file.read()
     unchanged = len(content) == status.st_size and _version(os.fstat(handle)) == image_version
     return content if unchanged else None
