@@ -139,7 +139,7 @@ def _show(dataset: pydicom.Dataset, stored: window.Stored) -> npt.NDArray[np.uin
     top = 2.0 ** int(dataset.BitsStored) - 1.0
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)
-        top = float(np.iinfo(stored.dtype).max)
+        top = 2.0 ** int(dataset.RedPaletteColorLookupTableDescriptor[2]) - 1.0
     if stored.ndim == 3:  # ITU-R 601 luma; pydicom has turned YBR into RGB
         weights = np.array([0.299, 0.587, 0.114]) / top
         return window.by_rows(stored, lambda block: window.stretch(block @ weights, 0.0, 1.0))

@@ -30,8 +30,7 @@ _MAX_TEXT = 64
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
 _META_START, _GROUP_LENGTH_END = 132, 144
 
-logging.getLogger("pydicom").addHandler(logging.NullHandler())
-logging.getLogger("pydicom").propagate = False
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its warnings quote values, to whoever listens
 
 
 def parse(content: bytes, *, header_only: list[str] | None = None) -> pydicom.Dataset:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from batch_fracture.codes import Code
-from batch_fracture.decode import jpeg, sniff, tiff
+from batch_fracture.decode import inflate, jpeg, sniff, tiff
 from batch_fracture.decode.containers import LAYOUTS
 from batch_fracture.decode.header import ImageHeader
 from batch_fracture.decode.window import window_by_percentiles
@@ -77,7 +77,11 @@ def read_grey(content: bytes, media_type: str, *, min_long_side: int) -> npt.NDA
         if grey_HW is None:
             grey_HW = _guard(lambda: _to_grey(_open(content, media_type)), media_type)
         return _upright(grey_HW, frame.orientation)
+    if media_type == sniff.TIFF:
+        tiff.prove_inflates(content)
     image = _guard(lambda: _open(content, media_type), media_type)
+    if media_type == sniff.PNG and not _last_row_is_there(image):
+        inflate.prove_png(content)
     grey_HW = _guard(lambda: _to_grey(image), media_type)
     if media_type == sniff.TIFF:  # Pillow has turned it already
         windowed = image.mode.startswith("I") or image.mode == "F"
@@ -89,6 +93,12 @@ def _open(content: bytes, media_type: str) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=[FORMATS[media_type]])
     image.load()
     return image
+
+
+def _last_row_is_there(image: Image.Image) -> bool:
+    """Whether a PNG was decoded to its end for certain: Pillow leaves rows that are missing at 0."""
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    return not image.info.get("interlace") and bool(np.asarray(last_row).any())
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from batch_fracture.codes import Code
 from batch_fracture.decode.containers import Layout
+from batch_fracture.decode.inflate import prove_stream
 from batch_fracture.errors import ImageError
 
 _SUBFILE, _COLUMNS, _ROWS, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -46,6 +47,7 @@ _BYTES = {
 _UNSIGNED = frozenset({1, 3, 4, 13, 16, 18})
 _MAX_ENTRIES, _MAX_PAGES = 65535, 64
 _YCBCR, _JPEG = 6, 7
+_DEFLATE = frozenset({8, 32946})
 _FAX = frozenset({2, 3, 4, 32771})
 """CCITT codings (TIFF 6.0 sections 10 and 11): libtiff fills damaged rows and goes on."""
 
@@ -66,6 +68,21 @@ class Directory:
         return int(values[0]) if values is not None and len(values) else default
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """How a page is cut into strips or tiles."""
+
+    tiled: bool
+    offsets: Numbers
+    sizes: Numbers
+    rows: int
+    """Of one strip or tile; the last strip may have fewer."""
+    columns: int
+    down: int
+    across: int
+    planes: int
+
+
 def read_layout(content: bytes) -> Layout:
     """Size, depth and pages; a reduced copy after the full page does not count as a page.
 
@@ -84,6 +101,24 @@ def read_layout(content: bytes) -> Layout:
     if page.first(_COMPRESSION, 1) in _FAX:
         raise ImageError(Code.UNSUPPORTED, "fax-coded TIFF is not supported")
     return layout
+
+
+def prove_inflates(content: bytes) -> None:
+    """See that deflated strips hold the bytes of their rows; libtiff does not check their checksums.
+
+    Raises:
+        ImageError: `TRUNCATED` or `CORRUPT`.
+    """
+    page = _first_directory(content)
+    if page.first(_COMPRESSION, 1) not in _DEFLATE or page.first(_PHOTOMETRIC, 1) == _YCBCR:
+        return
+    grid = _grid(page)
+    last_rows = page.first(_ROWS, 0) - grid.rows * (grid.down - 1)
+    row_bytes = -(-grid.columns * page.first(_BITS, 1) * page.first(_SAMPLES, 1) // grid.planes // 8)
+    for number, (offset, size) in enumerate(zip(grid.offsets.tolist(), grid.sizes.tolist(), strict=False)):
+        is_last = not grid.tiled and number % grid.down == grid.down - 1
+        rows = last_rows if is_last else grid.rows
+        prove_stream([content[offset : offset + size]], rows * row_bytes)
 
 
 def is_white_zero(content: bytes) -> bool:
@@ -139,26 +174,41 @@ def _directory(content: bytes, at: int) -> Directory:
     return Directory(tags=tags, next_at=_number(content, start + num_entries * entry_bytes, word))
 
 
-def _prove_complete(content: bytes, page: Directory, layout: Layout) -> None:
-    """Every strip or tile is named and lies within the file; plain ones are large enough for their pixels."""
+def _grid(page: Directory) -> _Grid:
     tiled = _TILES[0] in page.tags
     offsets, sizes = (page.tags.get(tag, np.zeros(0, np.uint64)) for tag in (_TILES if tiled else _STRIPS))
-    planes = page.first(_SAMPLES, 1) if page.first(_PLANAR, 1) == 2 else 1
-    rows = page.first(_TILE_ROWS, 0) if tiled else min(page.first(_ROWS_PER_STRIP, layout.rows), layout.rows)
-    columns = page.first(_TILE_COLUMNS, 0) if tiled else layout.columns
+    page_rows, page_columns = page.first(_ROWS, 0), page.first(_COLUMNS, 0)
+    rows = page.first(_TILE_ROWS, 0) if tiled else min(page.first(_ROWS_PER_STRIP, page_rows), page_rows)
+    columns = page.first(_TILE_COLUMNS, 0) if tiled else page_columns
     if not (rows and columns):
         raise ImageError(Code.CORRUPT, "the TIFF's strips have no size")
-    if len(offsets) < -(-layout.rows // rows) * -(-layout.columns // columns) * planes:
+    return _Grid(
+        tiled=tiled,
+        offsets=offsets,
+        sizes=sizes,
+        rows=rows,
+        columns=columns,
+        down=-(-page_rows // rows),
+        across=-(-page_columns // columns),
+        planes=page.first(_SAMPLES, 1) if page.first(_PLANAR, 1) == 2 else 1,
+    )
+
+
+def _prove_complete(content: bytes, page: Directory, layout: Layout) -> None:
+    """Every strip or tile is named and lies within the file; plain ones are large enough for their pixels."""
+    grid = _grid(page)
+    if len(grid.offsets) < grid.down * grid.across * grid.planes:
         raise ImageError(Code.CORRUPT, "the TIFF names fewer strips than its picture needs")
-    num = min(len(offsets), len(sizes))
-    if num and int((offsets[:num].astype(np.float64) + sizes[:num]).max()) > len(content):
+    num = min(len(grid.offsets), len(grid.sizes))
+    ends = grid.offsets[:num].astype(np.float64) + grid.sizes[:num]
+    if num and int(ends.max()) > len(content):
         raise ImageError(Code.TRUNCATED, "a strip of the TIFF lies beyond its end")
-    if page.first(_COMPRESSION, 1) == _JPEG:
-        _prove_closed(content, offsets[:num], sizes[:num])
-    plain = page.first(_COMPRESSION, 1) == 1 and page.first(_PHOTOMETRIC, 1) != _YCBCR
-    samples = page.first(_SAMPLES, 1)
-    needed = layout.rows * -(-layout.columns * layout.bits * (samples // planes) // 8) * planes
-    if plain and num and int(sizes[:num].sum(dtype=np.float64)) < needed:
+    compression, samples = page.first(_COMPRESSION, 1), page.first(_SAMPLES, 1)
+    if compression == _JPEG:
+        _prove_closed(content, grid.offsets[:num], grid.sizes[:num])
+    plain = compression == 1 and page.first(_PHOTOMETRIC, 1) != _YCBCR
+    row_bytes = -(-layout.columns * layout.bits * (samples // grid.planes) // 8)
+    if plain and num and int(grid.sizes[:num].sum(dtype=np.float64)) < layout.rows * row_bytes * grid.planes:
         raise ImageError(Code.TRUNCATED, "the TIFF's strips hold fewer bytes than its picture needs")
 
 
