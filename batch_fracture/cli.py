@@ -274,13 +274,14 @@ def doctor(results: str | None, *, as_json: bool) -> int:
     Example:
       batch-fracture doctor --results ./results
     """
-    from batch_fracture.doctor import as_dict, as_lines, examine  # noqa: PLC0415 - not for --help
+    from batch_fracture.doctor import as_json as checks_as_json
+    from batch_fracture.doctor import examine, render  # noqa: PLC0415 - not for --help
 
     checks = examine(results)
     if as_json:
-        click.echo(json.dumps(as_dict(checks)))
+        click.echo(json.dumps(checks_as_json(checks)))
     else:
-        click.echo("\n".join(as_lines(checks)))
+        click.echo("\n".join(render(checks)))
     return 1 if any(check.ok is False for check in checks) else 0
 
 

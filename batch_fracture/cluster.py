@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -23,6 +24,7 @@ MAX_OBJECT_STORE_BYTES = 2 * 2**30
 MIN_OBJECT_STORE_BYTES = 96 * 2**20
 KILL_AFTER_S = 0.3
 """Within which this process has disconnected from a cluster that ends with it."""
+CONNECT_WITHIN_S = 10.0
 _FOLDER = "bf-ray-"
 
 
@@ -50,6 +52,7 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the hospital
+    _refuse_dead_address(address)
     with _streams_to(log_file):
         import ray  # noqa: PLC0415 - a second; only runs with work pay it
 
@@ -66,6 +69,19 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
             _shut_down(set(psutil.Process().children()) - before)
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_dead_address(address: str) -> None:
+    """Ray itself would knock for minutes."""
+    host, _, port = address.rpartition(":")
+    if address in ("local", "auto") or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_WITHIN_S).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {address!r} ({error}); --address local starts one here"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -86,10 +86,10 @@ def _settled(
         return pa.array([], pa.string()), 0
     with duckdb.connect() as connection:
         connection.register("images", images.select(["reading_id"]))
+        connection.register("readings", table.rows())
         rows = connection.sql(
             _SETTLED_SQL,
             params={
-                "files": table.files(),
                 "transient": sorted(TRANSIENT),
                 "by_settings": sorted(DECIDED_BY_SETTINGS),
                 "settings": purpose.settings_digest,
@@ -113,7 +113,7 @@ SELECT reading_id,
            FILTER (error_code IN (SELECT unnest($transient))) >= $today, false) AS waits,
        NOT $retry_failed AND count(*)
            FILTER (error_code IN (SELECT unnest($transient))) >= $max_tries AS spent
-FROM read_parquet($files, hive_partitioning = true) SEMI JOIN images USING (reading_id)
+FROM readings SEMI JOIN images USING (reading_id)
 GROUP BY reading_id
 """  # noqa: S608 - only constants of this module stand in the text
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from batch_fracture import schema
 from batch_fracture.codes import Status
@@ -36,8 +35,8 @@ def connect(results: str) -> duckdb.DuckDBPyConnection:
         )
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    _view(connection, "readings", table.files(), schema.READINGS)
-    _view(connection, "runs", [str(path) for path in sorted(home.runs.glob("*.parquet"))], schema.RUNS)
+    connection.register("readings", table.rows())
+    connection.register("runs", ds.dataset(sorted(map(str, home.runs.glob("*.parquet"))), schema=schema.RUNS))
     connection.execute(LATEST_SQL)
     return connection
 
@@ -54,16 +53,3 @@ def query(results: str, sql: str) -> pa.Table:
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise ConfigError(f"query: {str(error).strip().splitlines()[0]}") from error
-
-
-def _view(connection: duckdb.DuckDBPyConnection, name: str, files: list[str], columns: pa.Schema) -> None:
-    if not files:
-        connection.register(f"{name}_none", columns.empty_table())
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_none")  # noqa: S608 - our own names
-        return
-    listed = ", ".join("'" + str(Path(file)).replace("'", "''") + "'" for file in files)
-    names = ", ".join(f'"{column}"' for column in columns.names)
-    connection.execute(
-        f"CREATE VIEW {name} AS SELECT {names} FROM "  # noqa: S608 - our own names, quoted paths
-        f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
-    )

@@ -87,12 +87,12 @@ class Job:
     address: str
     settings: ReadingSettings
 
-    @property
-    def log_file(self) -> Path:
-        """Ray's log of this run, under the user's state folder (XDG base directories)."""
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        usable = os.access(home if home.exists() else Path.home(), os.W_OK)
-        return (home if usable else Path(gettempdir())) / "batch-fracture" / f"{self.manifest.run_id}.log"
+
+def log_file(run_id: str) -> Path:
+    """Where Ray's log of a run goes: the user's state folder (XDG), else the temporary one."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    usable = os.access(home if home.exists() else Path.home(), os.W_OK)
+    return (home if usable else Path(gettempdir())) / "batch-fracture" / f"{run_id}.log"
 
 
 class Reading:
@@ -119,7 +119,7 @@ class Reading:
         """
         if not len(self._writer.missing()):
             return _COMPLETE
-        with ray_cluster(self._job.address, self._job.log_file) as resources:
+        with ray_cluster(self._job.address, log_file(self._job.manifest.run_id)) as resources:
             run = _provenance(self._job, resources)
             ending = self._run_chain(run, resources)
         if ending is _COMPLETE and len(self._writer.missing()):
@@ -145,8 +145,9 @@ class Reading:
                     return _INTERRUPTED
         except RayError as error:
             cause = str(error).strip().splitlines()[-1]
+            run_id = job.manifest.run_id
             raise BatchFractureError(
-                f"run {job.manifest.run_id} stopped: {cause} (log: {job.log_file}); "
+                f"run {run_id} stopped: {cause} (log: {log_file(run_id)}); "
                 "finished units are kept, run again to go on"
             ) from error
         return _COMPLETE

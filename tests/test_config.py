@@ -49,7 +49,7 @@ def test_a_file_has_the_flags_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'max_faild'; known are .*max-failed"):
         read_toml(str(path))
     path.write_text("max-failed = \n")
-    with pytest.raises(ConfigError, match="nightly.toml"):
+    with pytest.raises(ConfigError, match=r"nightly\.toml"):
         read_toml(str(path))
     with pytest.raises(ConfigError, match="No such file"):
         read_toml(str(tmp_path / "none.toml"))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from test_plan import PURPOSE, TODAY, listing
+from test_results_units import finished
 
 from batch_fracture.errors import BooksError
 from batch_fracture.plan import plan_run
@@ -15,8 +17,6 @@ from batch_fracture.results.commit import commit_units, prove
 from batch_fracture.results.table import Home, ReadingsTable, find_home
 from batch_fracture.results.units import UnitWriter, unit_path
 from batch_fracture.results.work import Manifest, WorkFolder, abandon, write_manifest
-from test_plan import PURPOSE, TODAY, listing
-from test_results_units import finished
 
 Ready = tuple[WorkFolder, Manifest]
 
@@ -109,7 +109,7 @@ def test_different_models_both_commit(home: Home) -> None:
 
 def test_books_that_do_not_balance_are_refused(home: Home) -> None:
     folder, manifest = ready(home, 250)
-    with pytest.raises(BooksError, match="000002.parquet"):
+    with pytest.raises(BooksError, match=r"000002\.parquet"):
         prove(folder, manifest, [0, 1])
     with pytest.raises(BooksError, match="holds 100 rows, 0 of its 50"):
         unit_path(folder, 2).write_bytes(unit_path(folder, 1).read_bytes())

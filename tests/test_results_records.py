@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from test_results_units import manifest
 
 from batch_fracture import schema
 from batch_fracture.errors import BooksError
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.table import find_home
-from test_results_units import manifest
 
 
 def test_books_must_balance() -> None:

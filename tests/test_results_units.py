@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from test_plan import PURPOSE, TODAY, listing
 
 from batch_fracture import schema
 from batch_fracture.codes import Code, Status
@@ -14,7 +15,6 @@ from batch_fracture.errors import BooksError
 from batch_fracture.plan import plan_run
 from batch_fracture.results.units import Tally, UnitWriter, check_unit, tally, unit_path
 from batch_fracture.results.work import Manifest, WorkFolder
-from test_plan import PURPOSE, TODAY, listing
 
 
 def manifest(count: int) -> Manifest:

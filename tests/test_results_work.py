@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batch_fracture.results.table import find_home
-from batch_fracture.results.work import read_manifest, run_id_of, unfinished, write_manifest
 from test_plan import TODAY
 from test_results_units import manifest
+
+from batch_fracture.results.table import find_home
+from batch_fracture.results.work import read_manifest, run_id_of, unfinished, write_manifest
 
 
 def test_a_manifest_survives_the_disk(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from batch_fracture.query import query
 from batch_fracture.results.records import Outcome
 from batch_fracture.results.table import find_home
 from batch_fracture.results.units import UnitWriter, unit_path
+from batch_fracture.results.work import WorkFolder
 from batch_fracture.run import Report, run
 from batch_fracture.screen import PlainScreen
 
@@ -223,7 +224,7 @@ def test_a_damaged_unit_is_never_committed(
     unfinished(night, monkeypatch)
     home = find_home(str(tmp_path / "results"))
     work = next(home.work.iterdir())
-    unit = unit_path(replace_path(work), 0)
+    unit = unit_path(WorkFolder(path=work), 0)
     rows_before = pq.read_table(unit)
     pq.write_table(rows_before.slice(1), unit)
     report = night()
@@ -231,12 +232,6 @@ def test_a_damaged_unit_is_never_committed(
     assert rows(tmp_path, "SELECT count(*) AS n, count(DISTINCT image_uri) AS d FROM readings") == [
         {"n": 8, "d": 8}
     ]
-
-
-def replace_path(path: Path) -> Any:
-    from batch_fracture.results.work import WorkFolder
-
-    return WorkFolder(path=path)
 
 
 def test_a_report_without_failures_exits_with_zero(night: Run) -> None:

@@ -6,7 +6,10 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -126,8 +129,13 @@ class ReadingsTable:
         return int(self._delta.version())
 
     def files(self) -> list[str]:
-        """Absolute paths of the Parquet files of this version."""
-        return [str(uri) for uri in self._delta.file_uris()]
+        """Absolute paths of the Parquet files of this version; delta-rs gives them percent-encoded."""
+        return [unquote(uri) for uri in self._delta.file_uris()]
+
+    def rows(self) -> ds.Dataset:
+        """The rows of this version, `schema.READINGS`, unread until asked for."""
+        day = ds.partitioning(pa.schema([schema.READINGS.field(schema.PARTITION)]), flavor="hive")
+        return ds.dataset(self.files(), schema=schema.READINGS, format="parquet", partitioning=day)
 
     def holds_run(self, run_id: str) -> bool:
         """Whether that run was committed, as this handle sees it."""
