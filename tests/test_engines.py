@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import drawing
+import numpy as np
+import pytest
+
+from batch_fracture import engines
+from batch_fracture.bundle import Bundle
+from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, Engine, choose, open_engine
+from batch_fracture.errors import ConfigError
+from batch_fracture.preprocess import letterbox
+
+
+@pytest.fixture(scope="module")
+def openvino_engine(tiny_bundle: Bundle) -> Engine:
+    return open_engine(OPENVINO_FP32, tiny_bundle, num_threads=1)
+
+
+@pytest.fixture(scope="module")
+def torch_engine(tiny_bundle: Bundle) -> Engine:
+    return open_engine(TORCH_FP32, tiny_bundle, num_threads=1)
+
+
+@pytest.fixture(scope="module")
+def pixels(tiny_bundle: Bundle) -> np.ndarray:
+    return np.stack([letterbox(drawing.grey(90 + seed, 70, seed), tiny_bundle.input) for seed in range(24)])
+
+
+def test_hardware_chooses_unless_asked() -> None:
+    assert choose(None, num_gpus=0) == "openvino-fp32"
+    assert choose(None, num_gpus=1) == choose(None, num_gpus=8) == "torch-fp32"
+    for name in engines.NAMES:
+        assert choose(name, num_gpus=0) == choose(name, num_gpus=1) == name
+
+
+def test_an_unknown_engine() -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose("onnx", num_gpus=0)
+    assert str(caught.value) == "engine 'onnx': known are openvino-fp32, torch-fp32"
+
+
+def test_engines_name_themselves(openvino_engine: Engine, torch_engine: Engine) -> None:
+    assert (openvino_engine.name, torch_engine.name) == engines.NAMES
+
+
+def test_logits_are_float32_one_per_image(
+    openvino_engine: Engine, torch_engine: Engine, pixels: np.ndarray
+) -> None:
+    for engine in (openvino_engine, torch_engine):
+        for size in (1, 5):
+            logit_B = engine(pixels[:size])
+            assert (logit_B.shape, logit_B.dtype) == ((size,), np.float32)
+
+
+def test_engines_agree(
+    openvino_engine: Engine, torch_engine: Engine, tiny_bundle: Bundle, pixels: np.ndarray
+) -> None:
+    openvino_B, torch_B = openvino_engine(pixels), torch_engine(pixels)
+    assert openvino_B.std() > 0
+    np.testing.assert_allclose(openvino_B, torch_B, atol=1e-5)
+    probability = tiny_bundle.calibration.probability
+    assert np.abs(probability(openvino_B) - probability(torch_B)).max() < engines.TOLERANCE
+
+
+def test_openvino_gives_an_image_the_same_logit_in_any_batch(
+    openvino_engine: Engine, pixels: np.ndarray
+) -> None:
+    alone_B = np.concatenate([openvino_engine(pixel_SS[None]) for pixel_SS in pixels])
+    for size in (2, 5, 16, 24):
+        batches = [openvino_engine(pixels[at : at + size]) for at in range(0, 24, size)]
+        np.testing.assert_array_equal(np.concatenate(batches), alone_B)
+    order_B = np.random.default_rng(0).permutation(24)
+    np.testing.assert_array_equal(openvino_engine(pixels[order_B]), alone_B[order_B])
+
+
+def test_openvino_gives_the_same_logit_on_any_number_of_threads(
+    openvino_engine: Engine, tiny_bundle: Bundle, pixels: np.ndarray
+) -> None:
+    two_threads = open_engine(OPENVINO_FP32, tiny_bundle, num_threads=2)
+    np.testing.assert_array_equal(two_threads(pixels), openvino_engine(pixels))
+
+
+def test_an_engine_keeps_no_hold_on_its_answers(openvino_engine: Engine, pixels: np.ndarray) -> None:
+    first_B = openvino_engine(pixels[:4])
+    kept_B = first_B.copy()
+    openvino_engine(255 - pixels[:4])
+    np.testing.assert_array_equal(first_B, kept_B)
+
+
+def test_cpu_runs_load_no_torch(tiny_bundle: Bundle) -> None:
+    script = """
+import sys
+import numpy as np
+from batch_fracture.bundle import open_bundle
+from batch_fracture.engines import open_engine
+bundle = open_bundle(sys.argv[1])
+logit_B = open_engine("openvino-fp32", bundle, num_threads=1)(np.zeros((3, 64, 64), np.uint8))
+print(len(logit_B), [name for name in ("torch", "timm", "ray") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", script, str(tiny_bundle.path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "3 []\n"
+
+
+def test_a_missing_torch_is_said_with_its_remedy(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "batch_fracture.engines.torch_engine", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        open_engine(TORCH_FP32, tiny_bundle, num_threads=1)
+    assert str(caught.value).startswith("engine torch-fp32 needs timm: pip install 'batch-fracture[gpu]'")
