@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from batch_fracture import __version__
+from batch_fracture.cli_run import run
 from batch_fracture.errors import BatchFractureError
 
 INTERRUPTED = 4
@@ -40,8 +41,8 @@ def _end(line: str, *, code: int) -> None:
 
 
 def _write_traceback() -> str:
-    import tempfile  # noqa: PLC0415 - only when all else has failed
-    import traceback  # noqa: PLC0415
+    import tempfile
+    import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="batch-fracture-", suffix=".txt", delete=False) as file:
         traceback.print_exc(file=file)
@@ -51,7 +52,7 @@ def _write_traceback() -> str:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="batch-fracture")
 def cli() -> None:
-    r"""Re-read archives of bone radiographs: images in, an audited Parquet table out.
+    """Re-read archives of bone radiographs: images in, an audited Parquet table out.
 
     For retrospective quality audits, not for diagnosis.
 
@@ -62,121 +63,7 @@ def cli() -> None:
     """
 
 
-def _split(_context: click.Context, _parameter: click.Parameter, value: Any) -> tuple[str, ...]:
-    """`CR,DX,RG`, or the same as a list in the configuration file."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(part.strip() for part in parts)
-
-
-def _load_config(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    """Make the file's values the defaults of all other parameters, so that flags win."""
-    if value is not None:
-        from batch_fracture.config import read_toml  # noqa: PLC0415 - pyarrow; not for --help
-
-        context.default_map = read_toml(value)
-
-
-@cli.command()
-@click.argument("source", nargs=-1)
-@click.option("--results", metavar="URI", help="Folder that takes the tables. Required here or in --config.")
-@click.option(
-    "--model",
-    default="fracatlas-lite0",
-    show_default=True,
-    metavar="NAME|URI",
-    help="Shipped bundle, or a bundle's directory.",
-)
-@click.option(
-    "--config",
-    metavar="FILE.toml",
-    is_eager=True,
-    expose_value=False,
-    callback=_load_config,
-    help="Flags from a file, under the same names; flags on the command line win.",
-)
-@click.option("--dry-run", is_flag=True, help="List and plan, say what would be read, write nothing.")
-@click.option("--reread", is_flag=True, help="Read every listed image again, settled or not.")
-@click.option("--retry-failed", is_flag=True, help="Try all failed images again, final failures too.")
-@click.option(
-    "--operating-point",
-    metavar="NAME|FLOAT",
-    help="Named threshold of the bundle, or a number between 0 and 1.  [default: the bundle's]",
-)
-@click.option("--limit", type=click.IntRange(min=1), help="Read at most this many images now.")
-@click.option(
-    "--order",
-    type=click.Choice(["newest", "oldest", "listed"]),
-    default="newest",
-    show_default=True,
-    help="Which images come first.",
-)
-@click.option(
-    "--include",
-    multiple=True,
-    metavar="GLOB",
-    help="Only paths below SOURCE that match; * crosses folders. Repeatable.",
-)
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No paths that match. Repeatable.")
-@click.option(
-    "--modalities",
-    default="CR,DX,RG",
-    show_default=True,
-    callback=_split,
-    metavar="LIST|all",
-    help="DICOM modalities to read.",
-)
-@click.option(
-    "--address",
-    default="local",
-    show_default=True,
-    metavar="local|auto|HOST:PORT",
-    help="Ray cluster; local starts one.",
-)
-@click.option(
-    "--engine",
-    metavar="NAME",
-    help="openvino-fp32 or torch-fp32.  [default: torch where Ray has GPUs, else OpenVINO]",
-)
-@click.option(
-    "--max-failed",
-    type=click.FloatRange(0, 1),
-    default=0.05,
-    show_default=True,
-    help="Exit with 3 when a larger share failed.",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice(["rich", "plain", "json"]),
-    help="How progress is shown.  [default: rich on a terminal, else plain]",
-)
-@click.option("--json", is_flag=True, help="Print the closing summary as one JSON object on stdout.")
-def run(**flags: Any) -> int:
-    r"""Read every new or changed image below SOURCE... and commit the rows to a table, all at once.
-
-    Running again reads only what is new or changed. Kill it at any time: the next run goes on.
-
-    \b
-    Example:
-      batch-fracture run ./radiographs --results ./results
-      batch-fracture run --config nightly.toml --limit 10000
-
-    \b
-    Exit codes: 0 done; 1 unexpected; 2 usage or configuration; 3 done, but more than --max-failed failed;
-    4 stopped on purpose (--limit, Ctrl-C, or another run holds this work): what was complete is committed.
-    """
-    from batch_fracture.config import RunConfig  # noqa: PLC0415 - not for --help
-    from batch_fracture.run import run as run_night  # noqa: PLC0415
-    from batch_fracture.screen import open_screen  # noqa: PLC0415
-    from batch_fracture.summary import as_dict  # noqa: PLC0415
-
-    config = RunConfig(**{**flags, "results": flags["results"] or ""})
-    with open_screen(config.log_format) as screen:
-        report = run_night(config, screen)
-        screen.finished(report)
-    code = report.exit_code(config.max_failed)
-    if config.json:
-        click.echo(json.dumps({**as_dict(report), "exit_code": code}))
-    return code
+cli.add_command(run)
 
 
 @cli.command()
@@ -184,13 +71,13 @@ def run(**flags: Any) -> int:
 @click.argument("sql")
 @_JSON
 def query(results: str, sql: str, *, as_json: bool) -> None:
-    r"""Run one SQL statement (DuckDB) on the views readings, latest and runs.
+    """Run one SQL statement (DuckDB) on the views readings, latest and runs.
 
     \b
     Example:
       batch-fracture query --results ./results "SELECT * FROM latest ORDER BY probability DESC LIMIT 9"
     """
-    from batch_fracture.query import query as run_query  # noqa: PLC0415 - duckdb; not for --help
+    from batch_fracture.query import query as run_query
 
     rows = run_query(results, sql)
     if as_json:
@@ -200,8 +87,8 @@ def query(results: str, sql: str, *, as_json: bool) -> None:
 
 
 def _print_table(rows: Any) -> None:
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
 
     table = Table(*rows.column_names)
     for row in rows.to_pylist():
@@ -214,7 +101,7 @@ def _print_table(rows: Any) -> None:
 
 @cli.group()
 def bundle() -> None:
-    r"""Show or verify a model bundle.
+    """Show or verify a model bundle.
 
     \b
     Example:
@@ -226,13 +113,13 @@ def bundle() -> None:
 @click.argument("name")
 @_JSON
 def bundle_show(name: str, *, as_json: bool) -> None:
-    r"""Print what a bundle is: architecture, input, operating points, figures.
+    """Print what a bundle is: architecture, input, operating points, figures.
 
     \b
     Example:
       batch-fracture bundle show fracatlas-lite0 --json
     """
-    from batch_fracture.bundle import describe, open_bundle  # noqa: PLC0415 - not for --help
+    from batch_fracture.bundle import describe, open_bundle
 
     description = describe(open_bundle(name))
     if as_json:
@@ -246,13 +133,13 @@ def bundle_show(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @_JSON
 def bundle_verify(name: str, *, as_json: bool) -> None:
-    r"""Check every file of a bundle against its sha256; exit 2 when one differs.
+    """Check every file of a bundle against its sha256; exit 2 when one differs.
 
     \b
     Example:
       batch-fracture bundle verify ./my-bundle
     """
-    from batch_fracture.bundle import open_bundle  # noqa: PLC0415 - not for --help
+    from batch_fracture.bundle import open_bundle
 
     checked = open_bundle(name)
     files = checked.manifest["files"]
@@ -268,14 +155,14 @@ def bundle_verify(name: str, *, as_json: bool) -> None:
 @click.option("--results", metavar="URI", help="Also check this results folder.")
 @_JSON
 def doctor(results: str | None, *, as_json: bool) -> int:
-    r"""Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
+    """Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
 
     \b
     Example:
       batch-fracture doctor --results ./results
     """
     from batch_fracture.doctor import as_json as checks_as_json
-    from batch_fracture.doctor import examine, render  # noqa: PLC0415 - not for --help
+    from batch_fracture.doctor import examine, render
 
     checks = examine(results)
     if as_json:
@@ -289,12 +176,12 @@ def doctor(results: str | None, *, as_json: bool) -> int:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @_JSON
 def demo(folder: Path, *, as_json: bool) -> int:
-    r"""Draw a synthetic archive in DIR, run the job on it, show the tables.
+    """Draw a synthetic archive in DIR, run the job on it, show the tables.
 
     \b
     Example:
       batch-fracture demo ./demo-archive
     """
-    from batch_fracture.demo import run_demo  # noqa: PLC0415 - not for --help
+    from batch_fracture.demo import run_demo
 
     return run_demo(folder, as_json=as_json, print_table=_print_table)

@@ -160,3 +160,27 @@ def test_what_nobody_expected_is_one_line_with_a_file(
     traceback = Path(line.rpartition(" ")[2])
     assert "open_bundle" in traceback.read_text()
     traceback.unlink()
+
+
+def test_the_nightly_configuration_runs(
+    tmp_path: Path,
+    draw: Any,
+    tiny_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    draw(tmp_path / "a", 3)
+    config = Path(__file__).parents[1] / "jobs" / "nightly.toml"
+    flags = (
+        "--results",
+        tmp_path / "r",
+        "--model",
+        tiny_bundle.path,
+        "--operating-point",
+        "0.4",
+        "--dry-run",
+        "--json",
+    )
+    assert call(monkeypatch, "run", tmp_path / "a", "--config", config, *flags) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert (report["listed"], report["not_reached"], report["threshold"]) == (3, 3, 0.4)
