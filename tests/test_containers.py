@@ -64,6 +64,13 @@ def test_gif_layout_and_frames() -> None:
     assert gif(drawing.saved(first, "GIF", save_all=True, append_images=others)).frames == 4
 
 
+def test_gif_frame_that_sticks_out_counts() -> None:
+    content = drawing.saved(GREY, "GIF")
+    at = content.find(b",\0\0\0\0\x28\0\x30\0")
+    wider = content[: at + 5] + struct.pack("<HH", 60_000, 50_000) + content[at + 9 :]
+    assert gif(wider) == Layout(rows=50_000, columns=60_000)
+
+
 def test_gif_with_an_unknown_block() -> None:
     content = drawing.saved(GREY, "GIF")
     assert _code(content[:-1] + b"\x07;", "image/gif") == Code.CORRUPT

@@ -62,12 +62,15 @@ def gif(content: bytes) -> Layout:
         ImageError: `TRUNCATED` without a trailer, `CORRUPT` with an unknown block.
     """
     at, frames = 13 + _gif_table(content, 10), 0
+    columns, rows = _little(content, 6, 2), _little(content, 8, 2)
     while at < len(content):
         block = content[at]
         if block == 0x3B:
-            return Layout(rows=_little(content, 8, 2), columns=_little(content, 6, 2), frames=frames)
-        if block == 0x2C:
+            return Layout(rows=rows, columns=columns, frames=frames)
+        if block == 0x2C:  # a frame that sticks out makes the picture larger
             frames += 1
+            columns = max(columns, _little(content, at + 1, 2) + _little(content, at + 5, 2))
+            rows = max(rows, _little(content, at + 3, 2) + _little(content, at + 7, 2))
             at += 11 + _gif_table(content, at + 9)
         elif block == 0x21:
             at += 2
