@@ -16,7 +16,7 @@ GREY = drawing.grey(480, 400)
 CONTENT = drawing.saved(GREY, "JPEG", quality=90)
 
 
-def _read(content: bytes, *, min_long_side: int = 10_000) -> jpeg.npt.NDArray[np.uint8] | None:
+def _read(content: bytes, *, min_long_side: int = 10_000) -> drawing.Grey | None:
     return jpeg.read_grey(content, jpeg.read_frame(content), min_long_side=min_long_side)
 
 
