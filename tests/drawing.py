@@ -74,6 +74,10 @@ def dicom(
             delattr(dataset, keyword)
         else:
             setattr(dataset, keyword, value)
+    return _encoded(dataset, syntax, preamble=preamble)
+
+
+def _encoded(dataset: pydicom.Dataset, syntax: str, *, preamble: bool) -> bytes:
     file = io.BytesIO()
     if preamble:
         dataset.save_as(file, enforce_file_format=True)
