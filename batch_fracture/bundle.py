@@ -100,7 +100,7 @@ def open_bundle(name_or_path: str) -> Bundle:
     _verify(path, digests)
     try:
         return _read(path, manifest, hashlib.sha256(text).hexdigest())
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"bundle {path}: bundle.json is malformed ({_reason(error)}); export the bundle again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -57,7 +58,9 @@ class RunConfig:
         modalities = tuple(m.upper() if m.lower() != "all" else "all" for m in self.modalities if m)
         if not modalities:
             raise ConfigError("--modalities is empty: name some, such as CR,DX,RG, or all")
-        object.__setattr__(self, "source", tuple(str(Path(s).absolute()) for s in self.source))
+        # abspath folds `..`, so that one folder has one name; resolve() would rename what links name
+        source = tuple(os.path.abspath(s) for s in self.source)  # noqa: PTH100
+        object.__setattr__(self, "source", source)
         object.__setattr__(self, "settings", ReadingSettings(modalities=modalities))
         self._refuse_results_inside_source()
 

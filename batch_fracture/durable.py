@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from batch_fracture.errors import WriteError
+
 
 def put_once(path: Path, write: Callable[[Path], object]) -> bool:
     """Put a file in place if nothing stands there yet; afterwards it and its name are on disk.
@@ -17,12 +19,19 @@ def put_once(path: Path, write: Callable[[Path], object]) -> bool:
 
     Returns:
         True when this call put it, False when something stood there already.
+
+    Raises:
+        WriteError: want of space or access; nothing is left in its place.
     """
     return _place(path, write, lambda partial: _link(partial, path))
 
 
 def put(path: Path, write: Callable[[Path], object]) -> None:
-    """Put a file in place, in one step, instead of whatever stands there."""
+    """Put a file in place, in one step, instead of whatever stands there.
+
+    Raises:
+        WriteError: want of space or access; what stood there still stands.
+    """
 
     def replace(partial: Path) -> bool:
         partial.replace(path)
@@ -56,15 +65,21 @@ def sync_file(path: Path) -> None:
 
 
 def _place(path: Path, write: Callable[[Path], object], into: Callable[[Path], bool]) -> bool:
-    make_folder(path.parent)
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     try:
-        write(partial)
-        sync_file(partial)
-        placed = into(partial)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        make_folder(path.parent)
+        try:
+            write(partial)
+            sync_file(partial)
+            placed = into(partial)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise WriteError(
+            f"cannot write {path}: {reason}; mend that, then run the same command again"
+        ) from error
     return placed
 
 

@@ -6,6 +6,7 @@ BatchFractureError          1  something unexpected; the message says what and w
 │   ├── SourceError            a SOURCE that cannot be listed
 │   ├── ResultsError           a results location that is none, or that cannot be written
 │   └── BundleError            a model bundle that is missing, incomplete or altered
+├── WriteError              1  a file of the results could not be written, for want of space or access
 ├── WorkHeldError           4  another live run holds this work
 ├── BooksError              1  the rows do not balance with the manifest: nothing was committed
 ├── StoreOutageError        1  fetches failed one after another for one cause
@@ -44,6 +45,10 @@ class ResultsError(UsageError):
 
 class BundleError(UsageError):
     """A model bundle is missing, incomplete or altered."""
+
+
+class WriteError(BatchFractureError):
+    """A file of the results could not be written; what was complete before stands."""
 
 
 class WorkHeldError(BatchFractureError):

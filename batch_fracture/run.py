@@ -16,10 +16,10 @@ from batch_fracture.interrupt import Interrupt
 from batch_fracture.lease import Lease, current_owner
 from batch_fracture.plan import Plan, plan_run
 from batch_fracture.reading import Ending, Job, Reading
-from batch_fracture.results.commit import commit_units, prove
+from batch_fracture.results.commit import Committed, commit_units, prove
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.table import Home, ReadingsTable, find_home
-from batch_fracture.results.units import Tally, UnitWriter, engines_of
+from batch_fracture.results.units import UnitWriter, engines_of
 from batch_fracture.results.work import (
     Manifest,
     Purpose,
@@ -52,7 +52,7 @@ class Report:
     images_per_s: float = 0.0
     """While reading, Ray's start included."""
     message: str | None = None
-    """Why the run ended early, or what it would do."""
+    """Why this night ends early, or what it would do; None when there is more to do or all is done."""
 
     def exit_code(self, max_failed: float) -> int:
         """0 done, 1 store outage, 3 more than `max_failed` of the rows failed, 4 stopped on purpose."""
@@ -84,7 +84,7 @@ def run(config: RunConfig, screen: Screen) -> Report:
     if not config.dry_run:
         while folder := _next_unfinished(home, purpose, screen):
             report = _execute(config, home, model, folder, read_manifest(folder), screen)
-            if report.outcome is not Outcome.COMPLETE:
+            if report.message:
                 return replace(report, seconds=time.monotonic() - began)
             screen.finished(report)
     plan = _plan(config, home, purpose, screen)
@@ -99,7 +99,10 @@ def _next_unfinished(home: Home, purpose: Purpose, screen: Screen) -> WorkFolder
     """An earlier run of these sources to be finished; one with another purpose is abandoned, with a word."""
     table = ReadingsTable.open(home)
     for folder in unfinished(home):
-        manifest = read_manifest(folder)
+        try:
+            manifest = read_manifest(folder)
+        except FileNotFoundError:  # its own process has finished it since
+            continue
         if manifest.purpose.sources != purpose.sources:
             continue
         if owner := current_owner(folder.path):
@@ -129,6 +132,8 @@ def _idle_report(plan: Plan, *, dry_run: bool) -> Report:
     )
     books.check()
     message = "nothing to do: every listed image is settled for this model"
+    if not manifest.listed:
+        message = "nothing to do: the sources hold no file that --include and --exclude let through"
     if dry_run and to_read:
         units = len(manifest.unit_sizes)
         message = f"dry run: {to_read:,} images would be read in {units} units; nothing was written"
@@ -142,12 +147,14 @@ def _execute(
 ) -> Report:
     """Read what is missing, prove the books, commit once, record, clean up."""
     with Lease(folder.path, manifest.run_id), Interrupt(screen.note) as stop:
-        table = ReadingsTable.open_or_create(home)
+        committed_before = ReadingsTable.open_or_create(home).holds_run(manifest.run_id)
         writer = UnitWriter(folder, manifest)
+        if committed_before and not writer.finished:
+            raise WorkHeldError(f"run {manifest.run_id} was committed by another process just now; run again")
         screen.started(manifest, writer.tally)
         before, began = writer.tally.rows, time.monotonic()
-        ending = Ending(outcome=Outcome.INTERRUPTED)
-        if not table.holds_run(manifest.run_id):
+        ending = Ending(outcome=Outcome.INTERRUPTED)  # what a committed run with units missing was
+        if not committed_before:
             job = Job(
                 manifest=manifest,
                 model=model,
@@ -156,29 +163,32 @@ def _execute(
                 settings=config.settings,
             )
             ending = Reading(job, writer, screen, stop).read()
-        reading_s = time.monotonic() - began
-        units = prove(folder, manifest, sorted(writer.finished))
-        committed = commit_units(home, folder, manifest, units)
-        report = _report(manifest, committed.tally, committed.taken_by_other_runs, ending)
-        report = replace(
-            report,
-            engine=engines_of(units.values()),
-            table_version=committed.version,
-            images_per_s=(writer.tally.rows - before) / reading_s,
-        )
-        record = RunRecord(
-            manifest=manifest,
-            outcome=report.outcome or ending.outcome,
-            books=report.books,
-            engine=report.engine,
-            table_version=committed.version,
-        )
-        write_record(home, record)
+        images_per_s = (writer.tally.rows - before) / (time.monotonic() - began)
+        report = _settle(home, folder, manifest, sorted(writer.finished), ending)
     folder.remove()
+    return replace(report, images_per_s=images_per_s)
+
+
+def _settle(
+    home: Home, folder: WorkFolder, manifest: Manifest, finished: list[int], ending: Ending
+) -> Report:
+    """Prove the books of the finished units, commit them, put the record."""
+    units = prove(folder, manifest, finished)
+    committed = commit_units(home, folder, manifest, units)
+    report = _report(manifest, committed, engines_of(units.values()), ending)
+    record = RunRecord(
+        manifest=manifest,
+        outcome=report.outcome or ending.outcome,
+        books=report.books,
+        engine=report.engine,
+        table_version=committed.version,
+    )
+    write_record(home, record)
     return report
 
 
-def _report(manifest: Manifest, tally: Tally, taken: int, ending: Ending) -> Report:
+def _report(manifest: Manifest, committed: Committed, engine: str | None, ending: Ending) -> Report:
+    tally, taken = committed.tally, committed.taken_by_other_runs
     not_reached = len(manifest.images) - tally.rows - taken
     outcome = ending.outcome
     if outcome is not Outcome.STORE_OUTAGE and not not_reached:
@@ -194,7 +204,7 @@ def _report(manifest: Manifest, tally: Tally, taken: int, ending: Ending) -> Rep
         positive=tally.positive,
     )
     books.check()
-    message = ending.message
+    message = ending.message if outcome is ending.outcome else None
     if outcome is Outcome.LIMITED:
         message = f"--limit {manifest.purpose.limit} was reached; run again to go on"
     return Report(
@@ -202,6 +212,8 @@ def _report(manifest: Manifest, tally: Tally, taken: int, ending: Ending) -> Rep
         books=books,
         purpose=manifest.purpose,
         run_id=manifest.run_id,
+        engine=engine,
+        table_version=committed.version,
         codes=tally.codes,
         message=message,
     )

@@ -182,6 +182,8 @@ class RichScreen(Screen):
             TextColumn("{task.fields[left]}"),
             console=self._console,
             transient=True,
+            redirect_stdout=False,  # Ray prints to both while its log file stands behind them
+            redirect_stderr=False,
         )
         self._task = self._bar.add_task("", total=None, failed=0, positive=0, rate=0.0, left="starting Ray")
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
+from batch_fracture.config import RunConfig
+from batch_fracture.run import Report, run
+from batch_fracture.screen import PlainScreen
 
 SHARED = Path(__file__).parents[2] / "shared"
 TINY_SIZE = 64
@@ -97,3 +102,28 @@ def draw() -> Callable[..., list[Path]]:
         return paths
 
     return draw_images
+
+
+@pytest.fixture
+def archive(tmp_path: Path, draw: Any) -> Path:
+    draw(tmp_path / "archive", 6)
+    (tmp_path / "archive" / "notes.txt").write_text("no image")
+    (tmp_path / "archive" / "cut.png").write_bytes(
+        (tmp_path / "archive" / "image-0-00000.png").read_bytes()[:200]
+    )
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def night(tmp_path: Path, archive: Path, tiny_bundle: Bundle, ray_session: None) -> Callable[..., Report]:
+    """Runs the archive: night(**flags)."""
+
+    def run_it(**flags: Any) -> Report:
+        given = {
+            "source": (str(archive),),
+            "results": str(tmp_path / "results"),
+            "model": str(tiny_bundle.path),
+        }
+        return run(RunConfig(**{**given, **flags}), PlainScreen(sys.stderr))
+
+    return run_it

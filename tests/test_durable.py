@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from batch_fracture import durable
+from batch_fracture.errors import WriteError
 
 
 def names(folder: Path) -> list[str]:
@@ -30,8 +32,8 @@ def test_put_replaces(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def write(to: Path) -> None:
         to.write_text("half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(WriteError, match=r"cannot write .*/x: No space left on device"):
         durable.put_once(tmp_path / "x", write)
     assert names(tmp_path) == []

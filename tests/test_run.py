@@ -1,55 +1,21 @@
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from batch_fracture.bundle import Bundle
-from batch_fracture.config import RunConfig
-from batch_fracture.errors import ConfigError, WorkHeldError
-from batch_fracture.lease import Lease
+from batch_fracture.errors import ConfigError
 from batch_fracture.query import query
 from batch_fracture.results.records import Outcome
-from batch_fracture.results.table import find_home
-from batch_fracture.results.units import UnitWriter, unit_path
-from batch_fracture.results.work import WorkFolder
-from batch_fracture.run import Report, run
-from batch_fracture.screen import PlainScreen
+from batch_fracture.results.units import UnitWriter
+from batch_fracture.run import Report
 
 Run = Callable[..., Report]
-
-
-@pytest.fixture
-def archive(tmp_path: Path, draw: Any) -> Path:
-    draw(tmp_path / "archive", 6)
-    (tmp_path / "archive" / "notes.txt").write_text("no image")
-    (tmp_path / "archive" / "cut.png").write_bytes(
-        (tmp_path / "archive" / "image-0-00000.png").read_bytes()[:200]
-    )
-    return tmp_path / "archive"
-
-
-@pytest.fixture
-def night(tmp_path: Path, archive: Path, tiny_bundle: Bundle, ray_session: None) -> Run:
-    """Runs the archive: night(**flags)."""
-
-    def run_it(**flags: Any) -> Report:
-        given = {
-            "source": (str(archive),),
-            "results": str(tmp_path / "results"),
-            "model": str(tiny_bundle.path),
-        }
-        return run(RunConfig(**{**given, **flags}), PlainScreen(sys.stderr))
-
-    return run_it
 
 
 def rows(tmp_path: Path, sql: str) -> list[dict[str, Any]]:
@@ -138,65 +104,6 @@ def test_the_operating_point_decides_what_is_a_fracture(tmp_path: Path, night: R
         night(operating_point="loud")
 
 
-def unfinished(night: Run, monkeypatch: pytest.MonkeyPatch, **flags: Any) -> None:
-    """A run that dies when its units are done."""
-
-    def die(*_args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("batch_fracture.run.prove", die)
-        night(**flags)
-
-
-def test_an_unfinished_run_is_finished_from_its_manifest_then_news_are_read(
-    tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished(night, monkeypatch)
-    draw(archive, 2, seed=1)
-    report = night()
-    assert (report.books.listed, report.books.unchanged, report.books.read) == (10, 8, 2)
-    runs = rows(tmp_path, "SELECT listed, read, outcome FROM runs ORDER BY ended_at")
-    assert runs == [
-        {"listed": 8, "read": 6, "outcome": "complete"},
-        {"listed": 10, "read": 2, "outcome": "complete"},
-    ]
-    assert rows(tmp_path, "SELECT count(*) AS n, count(DISTINCT image_uri) AS d FROM readings") == [
-        {"n": 10, "d": 10}
-    ]
-
-
-def test_an_unfinished_run_with_other_settings_is_abandoned(
-    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    unfinished(night, monkeypatch, operating_point="0.3")
-    report = night()
-    assert "other settings: abandoned" in capfd.readouterr().err
-    assert report.books.read == 6
-    assert {row["threshold"] for row in rows(tmp_path, "SELECT threshold FROM readings")} == {0.5}
-    assert list((tmp_path / "results" / "_work").iterdir()) == []
-
-
-def test_runs_of_other_sources_are_left_alone(
-    tmp_path: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished(night, monkeypatch)
-    draw(tmp_path / "other", 2)
-    assert night(source=(str(tmp_path / "other"),)).books.read == 2
-    assert len(list((tmp_path / "results" / "_work").iterdir())) == 1
-    assert night().books.unchanged == 8
-
-
-def test_a_live_run_of_the_same_sources_holds_the_work(
-    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished(night, monkeypatch)
-    work = next((tmp_path / "results" / "_work").iterdir())
-    with Lease(work, work.name), pytest.raises(WorkHeldError, match=f"process {os.getpid()} on"):
-        night()
-    assert night().books.unchanged == 8
-
-
 def test_an_outage_of_the_store_commits_nothing_of_it(
     tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,22 +123,6 @@ def test_an_outage_of_the_store_commits_nothing_of_it(
     counted = rows(tmp_path, "SELECT count(*) AS n FROM readings WHERE error_code = 'GONE'")
     assert counted[0]["n"] < 60
     assert report.books.not_reached >= 200 - 59
-
-
-def test_a_damaged_unit_is_never_committed(
-    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished(night, monkeypatch)
-    home = find_home(str(tmp_path / "results"))
-    work = next(home.work.iterdir())
-    unit = unit_path(WorkFolder(path=work), 0)
-    rows_before = pq.read_table(unit)
-    pq.write_table(rows_before.slice(1), unit)
-    report = night()
-    assert report.books.unchanged == 8
-    assert rows(tmp_path, "SELECT count(*) AS n, count(DISTINCT image_uri) AS d FROM readings") == [
-        {"n": 8, "d": 8}
-    ]
 
 
 def test_a_report_without_failures_exits_with_zero(night: Run) -> None:

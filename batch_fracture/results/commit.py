@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,7 +74,6 @@ def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict
     Raises:
         CommitError: the table does not take the commit.
     """
-    partition = home.readings / f"{schema.PARTITION}={manifest.read_date}"
     for _ in range(MAX_CONFLICTS):
         table = _reopen(home)
         taken = _ids_added_since(home, table, manifest.base_version, manifest.run_id)
@@ -84,24 +85,11 @@ def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict
             tally=sum((tally(rows) for rows in kept.values()), Tally()),
             taken_by_other_runs=sum(len(units[unit]) - len(rows) for unit, rows in kept.items()),
         )
-        if table.holds_run(manifest.run_id):
+        if table.holds_run(manifest.run_id) or not done.tally.rows:
             return done
-        files = [
-            _copy(
-                folder,
-                partition,
-                manifest.run_id,
-                unit,
-                rows,
-                whole=len(rows) == len(units[unit]),
-                base=table.version,
-            )
-            for unit, rows in kept.items()
-            if len(rows)
-        ]
-        _remove_stale(partition, manifest.run_id, files)
-        if not files:
-            return done
+        files = _copy_units(
+            table, folder, manifest, {unit: (units[unit], rows) for unit, rows in kept.items()}
+        )
         if table.commit(files, run_id=manifest.run_id, read_date=str(manifest.read_date)):
             return replace(done, version=table.version + 1)
     raise CommitError(f"run {manifest.run_id}: {MAX_CONFLICTS} commits of other runs came first; run again")
@@ -125,23 +113,26 @@ def _ids_added_since(home: Home, table: ReadingsTable, base_version: int, run_id
     return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
 
 
-def _copy(
-    folder: WorkFolder, partition: Path, run_id: str, unit: int, kept: pa.Table, *, whole: bool, base: int
-) -> Path:
-    """Copy a unit under its deterministic name; one that lost rows gets a name of its own."""
-    source = unit_path(folder, unit)
-    if whole:
-        target = partition / f"{run_id}-{unit:06d}.parquet"
-        durable.put_once(target, lambda path: path.write_bytes(source.read_bytes()))
-        return target
-    target = partition / f"{run_id}-{unit:06d}-{base}.parquet"
-    rows = pq.ParquetFile(source).read()
-    write_unit(target, rows.filter(pc.is_in(rows["reading_id"], kept["reading_id"].combine_chunks())))
-    return target
+def _copy_units(
+    table: ReadingsTable, folder: WorkFolder, manifest: Manifest, units: dict[int, tuple[pa.Table, pa.Table]]
+) -> list[Path]:
+    """Copy what is kept of (all, kept) rows of each unit into the table's folder; returns the copies.
 
-
-def _remove_stale(partition: Path, run_id: str, files: list[Path]) -> None:
-    """Remove copies of an earlier try: the handle has just shown that the run is not committed."""
-    for path in partition.glob(f"{run_id}-*.parquet"):
-        if path not in files:
-            path.unlink()
+    A whole unit goes under its deterministic name; one that lost rows gets a name of its own: nothing is ever
+    rewritten. Copies of an earlier try go away: the handle has just shown that the run is not committed.
+    """
+    partition = table.path / f"{schema.PARTITION}={manifest.read_date}"
+    copies = []
+    for unit, (rows, kept) in units.items():
+        source, name = unit_path(folder, unit), f"{manifest.run_id}-{unit:06d}"
+        if len(kept) == len(rows):
+            copies.append(partition / f"{name}.parquet")
+            durable.put_once(copies[-1], partial(shutil.copyfile, source))
+        elif len(kept):
+            copies.append(partition / f"{name}-{table.version}.parquet")
+            whole = pq.ParquetFile(source).read()
+            wanted = pc.is_in(whole["reading_id"], kept["reading_id"].combine_chunks())
+            write_unit(copies[-1], whole.filter(wanted))
+    for stale in set(partition.glob(f"{manifest.run_id}-*.parquet")) - set(copies):
+        stale.unlink()
+    return copies

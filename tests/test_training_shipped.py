@@ -1,0 +1,61 @@
+"""The bundle that ships: small, whole, and as good as its card says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batch_fracture.bundle import DEFAULT, SHIPPED, Bundle, open_bundle, sha256_of
+from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32
+from batch_fracture.statistics import auroc
+from training.card import model_card
+from training.evaluate import engine_logits, figures
+from training.inputs import Examples, read_examples
+from training.labels import read_labels
+from training.split import halve_by_group
+
+SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
+LABELS = SHARED / "labels.csv"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return open_bundle(DEFAULT)
+
+
+def test_small_whole_and_documented(bundle: Bundle) -> None:
+    assert bundle.path == SHIPPED / DEFAULT
+    assert sum(path.stat().st_size for path in bundle.path.iterdir()) < 15_000_000
+    assert (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(bundle.manifest)
+    assert set(bundle.operating_points) == {"high-sensitivity", "balanced", "high-specificity"}
+    assert bundle.default_operating_point == "balanced"
+    assert "CC BY 4.0" in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
+    pixels_NSS = np.random.default_rng(0).integers(
+        0, 256, (4, bundle.input.size, bundle.input.size), np.uint8
+    )
+    drawn = Examples(rows=(), pixels_NSS=pixels_NSS)
+    one, other = (engine_logits(bundle, name, drawn, num_threads=2) for name in (OPENVINO_FP32, TORCH_FP32))
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared radiographs are not beside the repository")
+def test_the_card_can_be_computed_again(bundle: Bundle) -> None:
+    training = bundle.manifest["training"]
+    assert sha256_of(LABELS) == training["labels_sha256"]
+    rows = [row for row in read_labels(LABELS, SHARED) if row.split == "val"]
+    _, reporting = halve_by_group(rows, seed=training["split"]["seed"])
+    examples = read_examples(LABELS, reporting, bundle.input)
+    logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=2)
+    probability_N = bundle.calibration.probability(logit_N)
+    found = figures(examples, probability_N, bundle.operating_points, default_point="balanced")
+    card = bundle.manifest["evaluation"]["reporting"]
+    # Another CPU may sum in another order, and an image on a threshold may change sides.
+    assert auroc(examples.label_N, logit_N).value == pytest.approx(card["auroc"]["value"], abs=0.002)
+    assert found["brier"] == pytest.approx(card["brier"], abs=0.001)
+    for name, at in found["operating_points"].items():
+        for figure in ("sensitivity", "specificity"):
+            assert abs(at[figure]["count"] - card["operating_points"][name][figure]["count"]) <= 1
