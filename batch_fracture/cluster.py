@@ -25,6 +25,8 @@ MIN_OBJECT_STORE_BYTES = 96 * 2**20
 KILL_AFTER_S = 0.3
 """Within which this process has disconnected from a cluster that ends with it."""
 CONNECT_WITHIN_S = 10.0
+KEPT_LOGS = 20
+"""Logs of so many runs are kept."""
 _FOLDER = "bf-ray-"
 
 
@@ -174,6 +176,9 @@ def _streams_to(log_file: Path) -> Iterator[None]:
     Ray writes to them from Python and from C++; the screen keeps a handle of its own on the terminal.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
+    logs = sorted(log_file.parent.glob("*.log"), key=lambda log: log.stat().st_mtime)
+    for old in logs[: -KEPT_LOGS + 1]:
+        old.unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(descriptor) for descriptor in (1, 2)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from batch_fracture.cluster import ray_cluster
+from batch_fracture.cluster import KEPT_LOGS, ray_cluster
 from batch_fracture.errors import ConfigError
 
 WORK = """
@@ -32,12 +32,16 @@ print(resources.num_gpus, len(psutil.Process().children()))
 @pytest.mark.slow
 def test_a_cluster_starts_quietly_survives_sigterm_and_leaves_nothing(tmp_path: Path) -> None:
     log = tmp_path / "new" / "ray.log"
+    log.parent.mkdir()
+    for number in range(30):
+        (log.parent / f"old-{number}.log").touch()
     done = subprocess.run(
         [sys.executable, "-c", WORK, str(log)], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "0 0\n"
     assert "hidden" in log.read_text()
+    assert len(list(log.parent.iterdir())) == KEPT_LOGS
     alive = [Path(folder).name.split("-")[2] for folder in Path(tempfile.gettempdir()).glob("bf-ray-*")]
     assert all(psutil.pid_exists(int(pid)) for pid in alive)
 

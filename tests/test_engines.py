@@ -112,3 +112,16 @@ def test_a_missing_torch_is_said_with_its_remedy(
     with pytest.raises(ConfigError) as caught:
         open_engine(TORCH_FP32, tiny_bundle, num_threads=1)
     assert str(caught.value).startswith("engine torch-fp32 needs timm: pip install 'batch-fracture[gpu]'")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_answers(
+    openvino_engine: Engine, torch_engine: Engine, tiny_bundle: Bundle, pixels: np.ndarray
+) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    assert torch_engine._device.type == "cuda"
+    probability = tiny_bundle.calibration.probability
+    difference_B = probability(openvino_engine(pixels)) - probability(torch_engine(pixels))
+    assert np.abs(difference_B).max() < engines.TOLERANCE

@@ -129,3 +129,13 @@ def test_a_report_without_failures_exits_with_zero(night: Run) -> None:
     report = night(include=("image*",))
     assert report.exit_code(0.0) == 0
     assert replace(report, outcome=Outcome.INTERRUPTED).exit_code(0.0) == 4
+
+
+@pytest.mark.gpu
+def test_where_ray_has_gpus_torch_reads(tmp_path: Path, night: Callable[..., Report]) -> None:
+    import ray
+
+    if not ray.cluster_resources().get("GPU"):
+        pytest.skip("no GPU here")
+    assert night().engine == "torch-fp32"
+    assert night(engine="openvino-fp32", reread=True).engine == "openvino-fp32"
