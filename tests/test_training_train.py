@@ -87,6 +87,7 @@ def test_help_holds_a_runnable_example_and_loads_neither_torch_nor_ray() -> None
         ({"epochs": 0}, "epochs = 0: it must be 1 or more"),
         ({"mood": 1}, "unknown key mood"),
         ({"out": str(ROOT / "tests")}, "it exists and is no bundle; name another folder"),
+        ({"batch_size": 64}, "batch_size = 64: there are only 32 training images"),
         ({"initial_weights": "imagenet"}, "ImageNet weights are known for tf_efficientnet_lite0"),
     ],
 )

@@ -21,6 +21,7 @@ from ray.util.queue import Queue
 
 from batch_fracture.bundle import sha256_of
 from batch_fracture.engines.torch_engine import ServedNetwork
+from batch_fracture.errors import ConfigError
 from training.config import TrainingConfig
 from training.inputs import Examples
 from training.loop import CHECKPOINT, InStore, train_worker
@@ -28,6 +29,8 @@ from training.network import averaged_network
 
 _NOT_DECISIVE = ("images", "labels", "name", "out", "source", "workers")
 """Fields that leave the course of training as it is; labels count by content."""
+_SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""What Ray Train writes beside the checkpoints of a run, and `Result.from_path` needs."""
 
 
 def fit(
@@ -45,8 +48,13 @@ def fit(
         The averaged network of the last epoch, fp32 on the CPU, and that epoch's metrics.
 
     Raises:
+        ConfigError: there are too few images for one step.
         ray.train.TrainingFailedError: a worker failed; checkpoints stay.
     """
+    if len(train.rows) < config.batch_size:
+        raise ConfigError(
+            f"batch_size = {config.batch_size}: there are only {len(train.rows)} training images"
+        )
     folder = storage.absolute() / run_name(config)
     result = _finished(folder, config) or _run(config, train, calibration, folder)
     if result.checkpoint is None or result.metrics is None:
@@ -57,7 +65,7 @@ def fit(
 
 def _finished(folder: Path, config: TrainingConfig) -> Result | None:
     """The result of an earlier run of the same command, if that reached its last epoch."""
-    if not folder.exists():
+    if not (folder / _SNAPSHOT).is_file():  # none yet, or cut short before the first epoch ended
         return None
     result: Result = Result.from_path(str(folder))
     return result if result.metrics and result.metrics["epoch"] == config.epochs else None
