@@ -125,6 +125,7 @@ def test_end_to_end(tmp_path: Path) -> None:
     weights = (bundle.path / "model.safetensors").read_bytes()
     again = command(*arguments)
     assert again.returncode == 0, again.stderr
+    assert again.stderr == ""
     assert "epoch" not in again.stdout
     assert (bundle.path / "model.safetensors").read_bytes() == weights
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".bundle")]

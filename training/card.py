@@ -29,10 +29,11 @@ below, probabilities and predictive values are wrong even if sensitivity and spe
 _FIGURES = """\
 ## Figures
 
-On the **reporting half** of the validation images: {reporting}. No group of it took part in training, in
-calibration or in the choice of thresholds (halved by {by}, seed {seed}). Every figure comes from the
-OpenVINO graph as shipped. Intervals are 95 %: DeLong's for AUROC, Wilson's for shares. They take images as
-independent; images of one group are not, so the true ones are wider.
+On the **reporting half** of the validation images:
+{reporting}.
+No group of it took part in training, in calibration or in the choice of thresholds (halved by {by}, seed
+{seed}). Every figure comes from the OpenVINO graph as shipped. Intervals are 95 %: DeLong's for AUROC,
+Wilson's for shares. They take images as independent; images of one group are not, so the true ones are wider.
 
 - AUROC **{auroc}**
 - expected calibration error {ece:.3f} (10 bins; with so few images, some of it is chance)
@@ -40,7 +41,8 @@ independent; images of one group are not, so the true ones are wider.
 
 {points}
 
-Thresholds and calibration come from the **calibration half**: {calibration}; AUROC {auroc_calibration}.
+Thresholds and calibration come from the **calibration half**:
+{calibration}; AUROC {auroc_calibration}.
 What a threshold reached there need not hold elsewhere: compare the columns."""
 
 _REGIONS = """\
@@ -60,10 +62,10 @@ _TRAINING = """\
 
 - Images: {source}, {train}.
 - Start: {initial_weights}.
-- Recipe: {epochs} epochs of AdamW (peak {learning_rate:g}, weight decay {weight_decay:g}), batches of
-  {batch_size}, linear warm-up then half a cosine, {precision} activations, a fractured image's loss weighted
-  {positive_weight:g}; flips, small affine maps and changes of light; running average of the weights
-  ({ema_decay:g} a step). The last epoch was taken as it was; none was chosen.
+- Recipe: {epochs} epochs of AdamW (peak {learning_rate:g}, weight decay {weight_decay:g}), batches of \
+{batch_size}, linear warm-up then half a cosine, {precision} activations, a fractured image's loss weighted \
+{positive_weight:g}; flips, small affine maps and changes of light; running average of the weights \
+({ema_decay:g} a step). The last epoch was taken as it was; none was chosen.
 - Cost: {minutes:.0f} minutes on {machine}.
 - Again: `{command}`
 - Code: batch-fracture {code_version}, sha256 `{code_sha256:.16}`; labels sha256 `{labels_sha256:.16}`."""
@@ -128,7 +130,7 @@ def _measured(fields: Fields) -> list[str]:
         sections.append(_REGIONS.format(point=fields["default_operating_point"], regions=regions))
     engines = fields["evaluation"]["engines"]
     others = [
-        f"`{name}`: largest difference of probability {other['max_probability_difference']:.4f}, "
+        f"`{name}`: largest difference of probability {other['max_probability_difference']:.1g}, "
         f"{other['labels_changed']} labels changed"
         for name, other in engines["others"].items()
     ]

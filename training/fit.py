@@ -67,6 +67,7 @@ def _finished(folder: Path, config: TrainingConfig) -> Result | None:
     """The result of an earlier run of the same command, if that reached its last epoch."""
     if not (folder / _SNAPSHOT).is_file():  # none yet, or cut short before the first epoch ended
         return None
+    logging.getLogger("ray.train").setLevel(logging.ERROR)  # it warns of the very snapshot that is wanted
     result: Result = Result.from_path(str(folder))
     return result if result.metrics and result.metrics["epoch"] == config.epochs else None
 

