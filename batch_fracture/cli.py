@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,18 @@ def main() -> None:
     """Entry point: maps every ending to one line and the exit code of the design."""
     try:
         code = cli.main(standalone_mode=False, prog_name="batch-fracture")
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
     except click.ClickException as error:
         _end(f"error: {error.format_message()}".replace("\n", " "), code=2)
     except BatchFractureError as error:
         _end(f"error: {error}", code=error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _end("interrupted: nothing more was committed; run the same command again to go on", code=INTERRUPTED)
+        _end("interrupted at once; run the same command again to go on", code=INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: one line here, the traceback in a file
         _end(f"unexpected error: {type(error).__name__}: {error}; traceback: {_write_traceback()}", code=1)
     sys.exit(code if isinstance(code, int) else 0)
@@ -77,11 +84,12 @@ def query(results: str, sql: str, *, as_json: bool) -> None:
     Example:
       batch-fracture query --results ./results "SELECT * FROM latest ORDER BY probability DESC LIMIT 9"
     """
+    from batch_fracture.query import plain_rows
     from batch_fracture.query import query as run_query
 
     rows = run_query(results, sql)
     if as_json:
-        click.echo(json.dumps({"columns": rows.column_names, "rows": rows.to_pylist()}, default=str))
+        click.echo(json.dumps({"columns": rows.column_names, "rows": plain_rows(rows)}, default=str))
         return
     _print_table(rows)
 
@@ -91,8 +99,8 @@ def _print_table(rows: Any) -> None:
     from rich.table import Table
 
     table = Table(*rows.column_names)
-    for row in rows.to_pylist():
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):  # names may repeat
+        table.add_row(*("" if value is None else str(value) for value in row))
     width = None if sys.stdout.isatty() else 10_000
     console = Console(width=width, markup=False, highlight=False)
     console.print(table)

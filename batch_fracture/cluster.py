@@ -157,16 +157,19 @@ def _object_store_bytes() -> int:
 
 
 def _make_folder() -> Path:
-    """A folder named after this process. Those of processes that were killed are removed on the way.
+    """A folder named after this process.
 
     Ray puts sockets into it, whose paths may have 107 bytes at the most: hence the short name.
     """
-    root = Path(tempfile.gettempdir())
-    for old in root.glob(f"{_FOLDER}*"):
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+
+
+def remove_leftovers() -> None:
+    """Remove Ray's folders of runs that were killed."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = old.name.removeprefix(_FOLDER).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=root))
 
 
 @contextlib.contextmanager

@@ -55,12 +55,15 @@ class RunConfig:
             raise ConfigError("no SOURCE: name at least one folder, or `source` in the configuration file")
         if not self.results:
             raise ConfigError("no --results: name the folder that takes the tables")
+        if self.limit is not None and (self.reread or self.retry_failed):
+            raise ConfigError(
+                "--limit with --reread or --retry-failed would take the same images again every night; "
+                "leave one out, or name a smaller SOURCE"
+            )
         modalities = tuple(m.upper() if m.lower() != "all" else "all" for m in self.modalities if m)
         if not modalities:
             raise ConfigError("--modalities is empty: name some, such as CR,DX,RG, or all")
-        # abspath folds `..`, so that one folder has one name; resolve() would rename what links name
-        source = tuple(os.path.abspath(s) for s in self.source)  # noqa: PTH100
-        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "source", _outermost(self.source))
         object.__setattr__(self, "settings", ReadingSettings(modalities=modalities))
         self._refuse_results_inside_source()
 
@@ -89,13 +92,44 @@ class RunConfig:
         )
 
     def _refuse_results_inside_source(self) -> None:
-        results = Path(self.results).resolve()
+        results = _resolved(self.results)
         for source in self.source:
-            if results.is_relative_to(Path(source).resolve()):
+            if results.is_relative_to(_resolved(source)):
                 raise ConfigError(
                     f"--results {self.results!r} lies inside the source {source!r}, so the next run would "
                     "read its own tables; put it elsewhere"
                 )
+
+
+def _outermost(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Absolute, sorted, without those that lie inside another: equal work has an equal name.
+
+    `abspath` folds `..`; `resolve()` would rename what links name.
+    """
+    for source in sources:
+        if not source:
+            raise ConfigError("a SOURCE is empty; name a folder or a file (is a shell variable unset?)")
+        if "://" in source:
+            raise ConfigError(f"source {source!r}: only local folders and files are supported; name a path")
+        try:
+            source.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"source {source!r}: the name is not valid UTF-8; rename it") from error
+    paths = sorted({Path(os.path.abspath(source)) for source in sources})  # noqa: PTH100 - see above
+    inner = {path for path in paths for other in paths if path != other and path.is_relative_to(other)}
+    return tuple(str(path) for path in paths if path not in inner)
+
+
+def _resolved(path: str) -> Path:
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"{path!r}: its links lead in a circle; name the folder itself") from error
+
+
+_TEXTS = frozenset({"results", "model", "engine", "address", "order", "log_format"})
+_LISTS = frozenset({"source", "include", "exclude", "modalities"})
+_SWITCHES = frozenset({"reread", "retry_failed", "dry_run", "json"})
 
 
 def read_toml(path: str) -> dict[str, Any]:
@@ -117,4 +151,23 @@ def read_toml(path: str) -> dict[str, Any]:
             f"configuration {path!r}: unknown key {unknown[0]!r}; "
             f"known are {', '.join(sorted(known)).replace('_', '-')}"
         )
+    for key, value in named.items():
+        if not _fits(key, value):
+            raise ConfigError(
+                f"configuration {path!r}: {key.replace('_', '-')} = {value!r} is of the wrong kind"
+            )
     return named
+
+
+def _fits(key: str, value: object) -> bool:
+    """Whether a TOML value is of the kind that the flag takes; click checks the rest."""
+    if key in _LISTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if key in _TEXTS:
+        return isinstance(value, str)
+    if key in _SWITCHES:
+        return isinstance(value, bool)
+    if key == "operating_point":
+        return isinstance(value, (str, float))
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole if key == "limit" else whole or isinstance(value, float)

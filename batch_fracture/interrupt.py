@@ -1,23 +1,37 @@
-"""Ctrl-C and SIGTERM end a run between blocks, so that what is complete can be committed."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run between blocks, so that what is complete can be committed."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Interrupt:
-    """Records the first signal while its `with` block runs; a second Ctrl-C ends the process at once."""
+    """Takes the signals over while its `with` block runs.
+
+    Outside `graceful` blocks, and for a second Ctrl-C inside one, a signal raises KeyboardInterrupt at once.
+    """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self.requested = False
+        self._graceful = False
         self._announce = announce
         self._before: dict[int, Handler] = {}
+
+    @contextlib.contextmanager
+    def graceful(self) -> Iterator[None]:
+        """A block in which a signal is only recorded, as `requested`: the work ends at its next seam."""
+        self._graceful = True
+        try:
+            yield
+        finally:
+            self._graceful = False
 
     def __enter__(self) -> Interrupt:
         self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
@@ -30,7 +44,10 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
+        if not self._graceful or (self.requested and number == signal.SIGINT):
             raise KeyboardInterrupt
+        if not self.requested:
+            self._announce(
+                f"{signal.Signals(number).name} received: finishing up, committing what is complete"
+            )
         self.requested = True
-        self._announce(f"{signal.Signals(number).name} received: finishing up, committing what is complete")

@@ -42,6 +42,8 @@ class _Child:
     entry: Row
     deadline: float
     """On the monotonic clock."""
+    used: bool = False
+    """Whether it has read an image before; what it broke then may kill it now."""
 
 
 def read_isolated(
@@ -69,12 +71,15 @@ def read_isolated(
                 children.append(_start(waiting.pop(), spec, settings))
             for child in _finished(children):
                 row = _answer(child)
-                if row is not None and waiting:
-                    _hand(child, waiting.pop(), settings)
-                else:
+                if row is None or not waiting or not _hand(child, waiting[-1], settings):
                     children.remove(child)
                     row = row or _epitaph(child)
                     _end(child)
+                    if row is None:
+                        waiting.append(child.entry)
+                        continue
+                else:
+                    waiting.pop()
                 yield pa.Table.from_pylist([row], schema=schema.DECODED)
     finally:
         for child in children:
@@ -92,18 +97,32 @@ def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
             stderr=subprocess.DEVNULL,  # a crashing decoder's last words may quote the file
         )
     child = _Child(process=process, pipe=Connection(ours.detach()), entry=entry, deadline=0.0)
-    child.pipe.send((spec, settings))
-    if not child.pipe.poll(START_UP_S) or _answer(child) != _READY:
+    if not _greet(child, spec, settings) or not _hand(child, entry, settings):
         _end(child)
         raise BatchFractureError(f"a reading process did not start ({' '.join(_COMMAND)})")
-    _hand(child, entry, settings)
+    child.used = False
     return child
 
 
-def _hand(child: _Child, entry: Row, settings: ReadingSettings) -> None:
+def _greet(child: _Child, spec: InputSpec, settings: ReadingSettings) -> bool:
+    """Tell a child what to read under; False when it does not answer."""
+    try:
+        child.pipe.send((spec, settings))
+    except OSError:
+        return False
+    return child.pipe.poll(START_UP_S) and _answer(child) == _READY
+
+
+def _hand(child: _Child, entry: Row, settings: ReadingSettings) -> bool:
+    """Give a child its next image; False when it is dead already."""
+    try:
+        child.pipe.send(entry)
+    except OSError:
+        return False
+    child.used = True
     child.entry = entry
     child.deadline = time.monotonic() + settings.time_limit_s
-    child.pipe.send(entry)
+    return True
 
 
 def _finished(children: list[_Child]) -> list[_Child]:
@@ -118,14 +137,16 @@ def _answer(child: _Child) -> Any:
     """The row that the child has sent; None when it died or is late."""
     try:
         return child.pipe.recv() if child.pipe.poll() else None
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # it died before, or within, its answer
         return None
 
 
-def _epitaph(child: _Child) -> Row:
-    """The row of an image whose child died or is killed here for being late."""
+def _epitaph(child: _Child) -> Row | None:
+    """The row of an image whose child died or is late; None when a used child died: try a fresh one."""
     if child.deadline <= time.monotonic() and child.process.poll() is None:
         code = Code.TIMED_OUT
+    elif child.used:
+        return None
     else:
         code = _DEATHS.get(-child.process.wait(), Code.DECODER_CRASHED)
     entry = {key: value for key, value in child.entry.items() if key != "listing_code"}

@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-import psutil
-
 from batch_fracture import durable
 from batch_fracture.errors import WorkHeldError
 
@@ -31,8 +29,8 @@ class Owner:
     host: str
     boot_id: str
     pid: int
-    started: float
-    """Seconds since 1970 at which the process began."""
+    started: int
+    """Clock ticks from boot to the start of the process (proc(5), stat, 22): no clock change moves it."""
     renewed: float
     """Seconds since 1970 of the last sign of life."""
 
@@ -44,7 +42,7 @@ class Owner:
             host=socket.gethostname(),
             boot_id=_boot_id(),
             pid=pid,
-            started=psutil.Process(pid).create_time(),
+            started=_start_ticks(pid) or 0,
             renewed=time.time(),
         )
 
@@ -52,12 +50,7 @@ class Owner:
         """Certain on this host, by pid and process start; by the last renewal on any other."""
         if (self.host, self.boot_id) != (socket.gethostname(), _boot_id()):
             return time.time() - self.renewed < EXPIRES_AFTER_S
-        try:
-            process = psutil.Process(self.pid)
-            running: bool = process.status() != psutil.STATUS_ZOMBIE
-            return running and abs(process.create_time() - self.started) < 1.0
-        except psutil.NoSuchProcess:
-            return False
+        return _start_ticks(self.pid) == self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -126,6 +119,15 @@ def _newest(folder: Path) -> tuple[int, Owner] | None:
 
 def _write(path: Path) -> None:
     path.write_text(json.dumps(asdict(Owner.myself())))
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process began; None when it is dead or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(fields[19]) if fields[0] != "Z" else None
 
 
 def _boot_id() -> str:

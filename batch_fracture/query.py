@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -50,6 +53,26 @@ def query(results: str, sql: str) -> pa.Table:
     """
     with connect(results) as connection:
         try:
-            return connection.sql(sql).to_arrow_table()
+            relation = connection.sql(sql)
+            found: pa.Table | None = relation.to_arrow_table() if relation is not None else None
         except duckdb.Error as error:
             raise ConfigError(f"query: {str(error).strip().splitlines()[0]}") from error
+    if found is None:
+        raise ConfigError(f"query {sql!r} gives no rows; begin it with SELECT")
+    return found
+
+
+def plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dictionaries of what JSON can hold: a value that is not finite is None.
+
+    Raises:
+        ConfigError: two columns have one name.
+    """
+    names = rows.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"query: two columns are named {twice[0]!r}; name them apart with AS")
+    return [{name: _plain(value) for name, value in row.items()} for row in rows.to_pylist()]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

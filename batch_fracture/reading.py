@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
+import tempfile
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import gettempdir
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -24,8 +29,13 @@ from batch_fracture.results.work import Manifest
 from batch_fracture.screen import Screen
 from batch_fracture.settings import ReadingSettings
 
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
 OUTAGE_ROWS = 500
 """So many fetches that fail one after another for one cause are the store's fault, not the images'."""
+POLL_S = 0.2
+"""How long a signal may go unheard."""
 MIN_LOST, LOST_SHARE = 100, 0.01
 """More images than both that crash or stall even alone mean that this machine is at fault: the run stops."""
 
@@ -72,7 +82,7 @@ class OutageGuard:
 
 
 _COMPLETE = Ending(outcome=Outcome.COMPLETE)
-_INTERRUPTED = Ending(outcome=Outcome.INTERRUPTED, message="run the same command again to go on")
+_INTERRUPTED = Ending(outcome=Outcome.INTERRUPTED, message="stopped by a signal")
 _LOST_FOR = frozenset({Code.DECODER_CRASHED, Code.TIMED_OUT, Code.OUT_OF_MEMORY})
 
 
@@ -89,10 +99,15 @@ class Job:
 
 
 def log_file(run_id: str) -> Path:
-    """Where Ray's log of a run goes: the user's state folder (XDG), else the temporary one."""
+    """Where Ray's log of a run goes: the user's state folder (XDG), else a private temporary one."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    usable = os.access(home if home.exists() else Path.home(), os.W_OK)
-    return (home if usable else Path(gettempdir())) / "batch-fracture" / f"{run_id}.log"
+    folder = home / "batch-fracture"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    return (folder if usable else Path(tempfile.mkdtemp(prefix="batch-fracture-"))) / f"{run_id}.log"
 
 
 class Reading:
@@ -110,6 +125,7 @@ class Reading:
         self._writer = writer
         self._screen = screen
         self._stop = stop
+        self._log_file = log_file(job.manifest.run_id)
 
     def read(self) -> Ending:
         """Run the chain, then the second pass over what it lost.
@@ -119,7 +135,7 @@ class Reading:
         """
         if not len(self._writer.missing()):
             return _COMPLETE
-        with ray_cluster(self._job.address, log_file(self._job.manifest.run_id)) as resources:
+        with ray_cluster(self._job.address, self._log_file) as resources:
             run = _provenance(self._job, resources)
             ending = self._run_chain(run, resources)
         if ending is _COMPLETE and len(self._writer.missing()):
@@ -136,21 +152,18 @@ class Reading:
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers)
         try:
-            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for rows in _until_stopped(dataset, self._stop):
                 self._take(rows)
                 if guard.see(rows):
                     self._writer.discard(guard.units)
                     return guard.ending()
-                if self._stop.requested:
-                    return _INTERRUPTED
         except RayError as error:
             cause = str(error).strip().splitlines()[-1]
-            run_id = job.manifest.run_id
             raise BatchFractureError(
-                f"run {run_id} stopped: {cause} (log: {log_file(run_id)}); "
+                f"run {job.manifest.run_id} stopped: {cause} (log: {self._log_file}); "
                 "finished units are kept, run again to go on"
             ) from error
-        return _COMPLETE
+        return _INTERRUPTED if self._stop.requested else _COMPLETE
 
     def _read_lost(self, run: Provenance) -> Ending:
         """The second pass over images that were lost with their workers."""
@@ -177,6 +190,41 @@ class Reading:
     def _take(self, rows: pa.Table) -> None:
         self._writer.add(rows)
         self._screen.progress(rows)
+
+
+def _until_stopped(dataset: Dataset, stop: Interrupt) -> Iterator[pa.Table]:
+    """The chain's batches. It runs in a thread, so that a signal is heard while no batch comes."""
+    ready: queue.Queue[pa.Table | BaseException | None] = queue.Queue(maxsize=4)
+    left = threading.Event()
+
+    def put(item: pa.Table | BaseException | None) -> None:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=POLL_S)
+                return
+
+    def pump() -> None:
+        try:
+            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                put(rows)
+                if left.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
+            put(error)
+
+    threading.Thread(target=pump, name="chain", daemon=True).start()
+    try:
+        while not stop.requested:
+            with contextlib.suppress(queue.Empty):
+                item = ready.get(timeout=POLL_S)
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    return
+                yield item
+    finally:
+        left.set()
 
 
 def _provenance(job: Job, resources: Resources) -> Provenance:

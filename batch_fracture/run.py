@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from batch_fracture import store
 from batch_fracture.bundle import Bundle, open_bundle
+from batch_fracture.cluster import remove_leftovers
 from batch_fracture.config import RunConfig
 from batch_fracture.engines import choose
-from batch_fracture.errors import StoreOutageError, WorkHeldError
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.lease import Lease, current_owner
 from batch_fracture.plan import Plan, plan_run
@@ -19,7 +18,7 @@ from batch_fracture.reading import Ending, Job, Reading
 from batch_fracture.results.commit import Committed, commit_units, prove
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.table import Home, ReadingsTable, find_home
-from batch_fracture.results.units import UnitWriter, engines_of
+from batch_fracture.results.units import Tally, UnitWriter, engines_of
 from batch_fracture.results.work import (
     Manifest,
     Purpose,
@@ -30,38 +29,7 @@ from batch_fracture.results.work import (
     write_manifest,
 )
 from batch_fracture.screen import Screen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """How a run ended, for the closing summary and the exit code."""
-
-    outcome: Outcome | None
-    """None when there was nothing to do, and in a dry run."""
-    books: Books
-    purpose: Purpose
-    run_id: str | None = None
-    engine: str | None = None
-    table_version: int | None = None
-    codes: Counter[str] = field(default_factory=Counter)
-    """Skipped and failed rows by code."""
-    retried_later: int = 0
-    """Of the unchanged: transient failures that a later night tries again."""
-    seconds: float = 0.0
-    """The whole run."""
-    images_per_s: float = 0.0
-    """While reading, Ray's start included."""
-    message: str | None = None
-    """Why this night ends early, or what it would do; None when there is more to do or all is done."""
-
-    def exit_code(self, max_failed: float) -> int:
-        """0 done, 1 store outage, 3 more than `max_failed` of the rows failed, 4 stopped on purpose."""
-        if self.outcome is Outcome.STORE_OUTAGE:
-            return StoreOutageError.exit_code
-        if self.outcome in (Outcome.LIMITED, Outcome.INTERRUPTED):
-            return WorkHeldError.exit_code
-        rows = self.books.read + self.books.skipped + self.books.failed
-        return 3 if rows and self.books.failed > max_failed * rows else 0
+from batch_fracture.summary import Report
 
 
 def run(config: RunConfig, screen: Screen) -> Report:
@@ -75,52 +43,107 @@ def run(config: RunConfig, screen: Screen) -> Report:
 
     Raises:
         BatchFractureError: see `errors`; whatever was not committed stays resumable.
+        KeyboardInterrupt: a signal while nothing was being read, or a second Ctrl-C.
     """
     began = time.monotonic()
     model = open_bundle(config.model)
     purpose = config.purpose(model)
     choose(config.engine, num_gpus=0)
     home = find_home(config.results, create=True)
-    if not config.dry_run:
-        while folder := _next_unfinished(home, purpose, screen):
-            report = _execute(config, home, model, folder, read_manifest(folder), screen)
-            if report.message:
-                return replace(report, seconds=time.monotonic() - began)
-            screen.finished(report)
-    plan = _plan(config, home, purpose, screen)
-    if config.dry_run or not len(plan.manifest.images):
-        return replace(_idle_report(plan, dry_run=config.dry_run), seconds=time.monotonic() - began)
-    folder = write_manifest(home, plan.manifest)
-    report = _execute(config, home, model, folder, plan.manifest, screen)
-    return replace(report, retried_later=plan.retried_later, seconds=time.monotonic() - began)
+    with Interrupt(screen.note) as stop:
+        night = Night(config=config, home=home, model=model, purpose=purpose, screen=screen, stop=stop)
+        report = night.spend()
+    return replace(report, seconds=time.monotonic() - began)
 
 
-def _next_unfinished(home: Home, purpose: Purpose, screen: Screen) -> WorkFolder | None:
-    """An earlier run of these sources to be finished; one with another purpose is abandoned, with a word."""
-    table = ReadingsTable.open(home)
-    for folder in unfinished(home):
-        try:
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """Everything that the steps of one run have in common."""
+
+    config: RunConfig
+    home: Home
+    model: Bundle
+    purpose: Purpose
+    screen: Screen
+    stop: Interrupt
+
+    def spend(self) -> Report:
+        """Finish what was cut off, then plan anew and read."""
+        earlier: list[Report] = []
+        remove_leftovers()
+        for folder in [] if self.config.dry_run else unfinished(self.home):
+            report = self._finish(folder)
+            if report and report.message:
+                return replace(report, earlier=tuple(earlier))
+            if report:
+                self.screen.finished(report)
+                earlier.append(report)
+        plan = _plan(self.config, self.home, self.purpose, self.screen)
+        if self.config.dry_run or not len(plan.manifest.images):
+            return replace(_idle_report(plan, dry_run=self.config.dry_run), earlier=tuple(earlier))
+        folder = WorkFolder(path=self.home.work / plan.manifest.run_id)
+        with Lease(folder.path, plan.manifest.run_id):
+            write_manifest(self.home, plan.manifest)
+            report = self._execute(folder, plan.manifest)
+        return replace(report, retried_later=plan.retried_later, earlier=tuple(earlier))
+
+    def _finish(self, folder: WorkFolder) -> Report | None:
+        """Bring an unfinished run of these sources to its end; None when it is not ours, or is abandoned.
+
+        The lease comes first, and the table is opened under it: only then is it certain what was committed.
+        """
+        manifest = read_manifest(folder)
+        if manifest and manifest.purpose.sources != self.purpose.sources:
+            return None
+        if manifest is None and current_owner(folder.path):
+            return None  # not ours to understand, and alive
+        run_id = folder.path.name
+        with Lease(folder.path, run_id):
             manifest = read_manifest(folder)
-        except FileNotFoundError:  # its own process has finished it since
-            continue
-        if manifest.purpose.sources != purpose.sources:
-            continue
-        if owner := current_owner(folder.path):
-            raise WorkHeldError(
-                f"run {manifest.run_id} of these sources is being done by {owner}; wait for it"
-            )
-        if manifest.purpose.key == purpose.key or (table and table.holds_run(manifest.run_id)):
-            screen.note(f"run {manifest.run_id} was cut off: finishing it first")
-            return folder
-        screen.note(f"run {manifest.run_id} was cut off and had another model or other settings: abandoned")
-        abandon(home, folder, table)
-    return None
+            table = ReadingsTable.open(self.home)
+            committed = table is not None and table.holds_run(run_id)
+            if manifest and (committed or manifest.purpose.key == self.purpose.key):
+                self.screen.note(f"run {run_id} was cut off: finishing it first")
+                return self._execute(folder, manifest)
+            if folder.manifest.is_file():
+                reason = "had another model or other settings" if manifest else "is of another version"
+                self.screen.note(f"run {run_id} was cut off and {reason}: abandoned")
+            abandon(self.home, folder, table)
+        return None
+
+    def _execute(self, folder: WorkFolder, manifest: Manifest) -> Report:
+        """Under its lease: read what is missing, prove the books, commit once, record, clean up."""
+        with self.stop.graceful():
+            writer = UnitWriter(folder, manifest)
+            self.screen.started(manifest, writer.tally)
+            before, began = writer.tally.rows, time.monotonic()
+            ending = Ending(outcome=Outcome.INTERRUPTED)  # what a committed run with rows missing was
+            if not ReadingsTable.open_or_create(self.home).holds_run(manifest.run_id):
+                job = Job(
+                    manifest=manifest,
+                    model=self.model,
+                    engine=self.config.engine,
+                    address=self.config.address,
+                    settings=self.config.settings,
+                )
+                ending = Reading(job, writer, self.screen, self.stop).read()
+                if ending.message and not writer.finished:
+                    return _report(manifest, _NOTHING, None, ending)  # nothing to end: it can be resumed
+            images_per_s = (writer.tally.rows - before) / (time.monotonic() - began)
+            report = _settle(self.home, folder, manifest, sorted(writer.finished), ending)
+            folder.remove()
+        return replace(report, images_per_s=images_per_s)
+
+
+_NOTHING = Committed(version=None, tally=Tally(), taken_by_other_runs=0)
 
 
 def _plan(config: RunConfig, home: Home, purpose: Purpose, screen: Screen) -> Plan:
-    screen.note(f"listing {', '.join(config.source)}")
-    listing = store.list_images(config.source, include=config.include, exclude=config.exclude)
     table = ReadingsTable.open(home) if config.dry_run else ReadingsTable.open_or_create(home)
+    screen.note(f"listing {', '.join(config.source)}")
+    listing = store.list_images(
+        config.source, include=config.include, exclude=config.exclude, leave_out=home.path
+    )
     return plan_run(listing, table, purpose, read_date=datetime.now(UTC).date())
 
 
@@ -140,33 +163,6 @@ def _idle_report(plan: Plan, *, dry_run: bool) -> Report:
     return Report(
         outcome=None, books=books, purpose=manifest.purpose, retried_later=plan.retried_later, message=message
     )
-
-
-def _execute(
-    config: RunConfig, home: Home, model: Bundle, folder: WorkFolder, manifest: Manifest, screen: Screen
-) -> Report:
-    """Read what is missing, prove the books, commit once, record, clean up."""
-    with Lease(folder.path, manifest.run_id), Interrupt(screen.note) as stop:
-        committed_before = ReadingsTable.open_or_create(home).holds_run(manifest.run_id)
-        writer = UnitWriter(folder, manifest)
-        if committed_before and not writer.finished:
-            raise WorkHeldError(f"run {manifest.run_id} was committed by another process just now; run again")
-        screen.started(manifest, writer.tally)
-        before, began = writer.tally.rows, time.monotonic()
-        ending = Ending(outcome=Outcome.INTERRUPTED)  # what a committed run with units missing was
-        if not committed_before:
-            job = Job(
-                manifest=manifest,
-                model=model,
-                engine=config.engine,
-                address=config.address,
-                settings=config.settings,
-            )
-            ending = Reading(job, writer, screen, stop).read()
-        images_per_s = (writer.tally.rows - before) / (time.monotonic() - began)
-        report = _settle(home, folder, manifest, sorted(writer.finished), ending)
-    folder.remove()
-    return replace(report, images_per_s=images_per_s)
 
 
 def _settle(
@@ -207,6 +203,9 @@ def _report(manifest: Manifest, committed: Committed, engine: str | None, ending
     message = ending.message if outcome is ending.outcome else None
     if outcome is Outcome.LIMITED:
         message = f"--limit {manifest.purpose.limit} was reached; run again to go on"
+    elif outcome is Outcome.INTERRUPTED and message:
+        again = manifest.purpose.reread or manifest.purpose.retry_failed
+        message += "; the same command would start over" if again else "; run the same command again to go on"
     return Report(
         outcome=outcome,
         books=books,

@@ -8,16 +8,13 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 
 from batch_fracture.results.units import Tally, tally
 from batch_fracture.results.work import Manifest
-from batch_fracture.summary import as_dict, as_text
-
-if TYPE_CHECKING:
-    from batch_fracture.run import Report
+from batch_fracture.summary import Report, as_dict, as_text
 
 LINE_EVERY_S = 10.0
 

@@ -20,6 +20,9 @@ from batch_fracture import schema
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError, SourceError
 
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, which is what analysts' tools can hold; a version keeps the exact time."""
+
 
 class Entry(NamedTuple):
     """One listed object, in the column order of `schema.LISTING`."""
@@ -34,17 +37,22 @@ class Entry(NamedTuple):
 
 
 def list_images(
-    sources: tuple[str, ...], *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+    sources: tuple[str, ...],
+    *,
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    leave_out: Path | None = None,
 ) -> pa.Table:
-    """List every object below the sources, once, however they overlap.
+    """List every object below the sources, once.
 
     A file is listed under its path, a link under its own; linked folders are entered after real ones, each
     folder once. A folder that cannot be opened is one entry (its path and a slash): nothing is lost unseen.
 
     Args:
-        sources: absolute folders or files.
+        sources: absolute folders or files, none inside another.
         include: shell patterns on the path below its source (`*` crosses folders); empty for all.
         exclude: likewise; excluded objects are not listed.
+        leave_out: a folder that is not entered, such as the results behind a link.
 
     Returns:
         Table of `schema.LISTING`, sorted by image_uri, one row per object.
@@ -53,7 +61,7 @@ def list_images(
         SourceError: a source does not exist, cannot be opened, or two objects have one name in UTF-8.
     """
     entries: dict[bytes, Entry] = {}
-    seen: set[tuple[int, int]] = set()
+    seen = {_identity(leave_out.stat())} if leave_out and leave_out.exists() else set()
     for source in sources:
         for path, entry in _walk(source, seen):
             below = os.path.relpath(path, source)
@@ -62,13 +70,10 @@ def list_images(
     rows = sorted(entries.values(), key=lambda entry: entry.image_uri)
     for one, other in itertools.pairwise(rows):
         if one.image_uri == other.image_uri:
-            raise SourceError(
-                f"two objects have the name {one.image_uri!r} once it is written in UTF-8; rename one"
-            )
+            raise SourceError(f"two objects are named {one.image_uri!r} in UTF-8; rename one")
     columns = list(zip(*rows, strict=True)) or [()] * len(schema.LISTING)
-    return pa.table(
-        [pa.array(c, f.type) for c, f in zip(columns, schema.LISTING, strict=True)], schema=schema.LISTING
-    )
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.LISTING, strict=True)]
+    return pa.table(arrays, schema=schema.LISTING)
 
 
 def read_bytes(image_uri: str, image_version: str) -> bytes:
@@ -117,15 +122,15 @@ def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]
         folder = folders.pop() if folders else linked.pop(0)
         try:
             status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
+            if _identity(status) in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(_identity(status))
             with os.scandir(folder) as scan:
                 children = sorted(scan, key=lambda child: child.name)
         except OSError as error:
             if folder == source:
                 raise SourceError(f"source {source!r}: {error.strerror}") from error
-            yield folder + "/", _unlisted(folder, error)
+            yield folder + "/", _unlisted(folder + "/", error)
             continue
         for child in children:
             if _is_folder(child):
@@ -145,10 +150,10 @@ def _child_entry(child: os.DirEntry[str]) -> Entry:
     try:
         return _entry(child.path, child.stat())
     except OSError as error:
-        status = child.stat(follow_symlinks=False) if child.is_symlink() else None
-        if status is None:
+        try:
+            return _entry(child.path, child.stat(follow_symlinks=False), code=_code(error))
+        except OSError:
             return _unlisted(child.path, error)
-        return _entry(child.path, status, code=_code(error))
 
 
 def _entry(path: str, status: os.stat_result, code: Code | None = None) -> Entry:
@@ -158,12 +163,17 @@ def _entry(path: str, status: os.stat_result, code: Code | None = None) -> Entry
     except UnicodeEncodeError:
         uri = os.fsencode(path).decode("utf-8", "backslashreplace")
         code = Code.NAME_UNREADABLE
-    return Entry(uri, _version(status), status.st_size, status.st_mtime_ns // 1000, code)
+    modified_at = min(max(status.st_mtime_ns // 1000, _FIRST_US), _LAST_US)
+    return Entry(uri, _version(status), status.st_size, modified_at, code)
 
 
 def _unlisted(path: str, error: OSError) -> Entry:
-    name = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return Entry(name + "/" if Path(path).is_dir() else name, "unlisted", 0, 0, _code(error))
+    """What is there by name only: a folder (with a slash) or file that may not be looked at."""
+    return Entry(os.fsencode(path).decode("utf-8", "backslashreplace"), "unlisted", 0, 0, _code(error))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _version(status: os.stat_result) -> str:

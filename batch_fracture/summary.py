@@ -1,12 +1,54 @@
-"""The closing summary that somebody reads at 7 a.m., as text and as a JSON object."""
+"""How a run ended: the report, its exit code, and the summary that somebody reads at 7 a.m."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-if TYPE_CHECKING:
-    from batch_fracture.run import Report
+from batch_fracture.errors import StoreOutageError, WorkHeldError
+from batch_fracture.results.records import Books, Outcome
+from batch_fracture.results.work import Purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a run ended, for the closing summary and the exit code."""
+
+    outcome: Outcome | None
+    """None when there was nothing to do, and in a dry run."""
+    books: Books
+    purpose: Purpose
+    run_id: str | None = None
+    engine: str | None = None
+    table_version: int | None = None
+    codes: Counter[str] = field(default_factory=Counter)
+    """Skipped and failed rows by code."""
+    retried_later: int = 0
+    """Of the unchanged: transient failures that a later night tries again."""
+    seconds: float = 0.0
+    """The whole run."""
+    images_per_s: float = 0.0
+    """While reading, Ray's start included."""
+    message: str | None = None
+    """Why this night ends early, or what it would do; None when there is more to do or all is done."""
+
+    earlier: tuple[Report, ...] = ()
+    """Runs that were cut off and that this one finished first."""
+
+    def exit_code(self, max_failed: float) -> int:
+        """0 done, 1 store outage, 3 more than `max_failed` of the rows failed, 4 stopped on purpose.
+
+        Where this run itself ends with 0, an earlier one that it finished decides.
+        """
+        if self.outcome is Outcome.STORE_OUTAGE:
+            return StoreOutageError.exit_code
+        if self.outcome in (Outcome.LIMITED, Outcome.INTERRUPTED) and self.message:
+            return WorkHeldError.exit_code
+        rows = self.books.read + self.books.skipped + self.books.failed
+        if rows and self.books.failed > max_failed * rows:
+            return 3
+        return max((report.exit_code(max_failed) for report in self.earlier), default=0)
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -26,6 +68,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "table_version": report.table_version,
         "seconds": round(report.seconds, 2),
         "images_per_s": round(report.images_per_s, 1),
+        "earlier": [as_dict(one) for one in report.earlier],
     }
 
 

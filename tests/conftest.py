@@ -16,8 +16,9 @@ from PIL import Image
 
 from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
 from batch_fracture.config import RunConfig
-from batch_fracture.run import Report, run
+from batch_fracture.run import run
 from batch_fracture.screen import PlainScreen
+from batch_fracture.summary import Report
 
 SHARED = Path(__file__).parents[2] / "shared"
 TINY_SIZE = 64

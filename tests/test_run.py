@@ -13,7 +13,7 @@ from batch_fracture.errors import ConfigError
 from batch_fracture.query import query
 from batch_fracture.results.records import Outcome
 from batch_fracture.results.units import UnitWriter
-from batch_fracture.run import Report
+from batch_fracture.summary import Report
 
 Run = Callable[..., Report]
 
@@ -128,7 +128,9 @@ def test_an_outage_of_the_store_commits_nothing_of_it(
 def test_a_report_without_failures_exits_with_zero(night: Run) -> None:
     report = night(include=("image*",))
     assert report.exit_code(0.0) == 0
-    assert replace(report, outcome=Outcome.INTERRUPTED).exit_code(0.0) == 4
+    stopped = replace(report, outcome=Outcome.INTERRUPTED, message="stopped by a signal")
+    assert stopped.exit_code(0.0) == 4
+    assert replace(report, earlier=(stopped,)).exit_code(0.0) == 4
 
 
 @pytest.mark.gpu

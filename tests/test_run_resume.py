@@ -22,19 +22,19 @@ from batch_fracture.results.records import Outcome
 from batch_fracture.results.table import find_home
 from batch_fracture.results.units import UnitWriter, unit_path
 from batch_fracture.results.work import WorkFolder
-from batch_fracture.run import Report
+from batch_fracture.summary import Report
 
 Run = Callable[..., Report]
 
 
-def unfinished(night: Run, monkeypatch: pytest.MonkeyPatch, **flags: Any) -> None:
-    """A run that dies when its units are done."""
+def die(*_args: object, **_names: object) -> None:
+    raise KeyboardInterrupt
 
-    def die(*_args: object) -> None:
-        raise KeyboardInterrupt
 
+def unfinished(night: Run, monkeypatch: pytest.MonkeyPatch, *, at: str = "prove", **flags: Any) -> None:
+    """A run that dies at a step after its units are done."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("batch_fracture.run.prove", die)
+        patch.setattr(f"batch_fracture.run.{at}", die)
         night(**flags)
 
 
@@ -105,12 +105,7 @@ def test_a_damaged_unit_is_never_committed(
 def test_a_run_that_died_before_its_record_gets_it_and_no_row_twice(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("batch_fracture.run.write_record", die)
-        night()
+    unfinished(night, monkeypatch, at="write_record")
     assert rows(tmp_path, "SELECT count(*) AS n FROM runs") == [{"n": 0}]
     report = night()
     assert (report.outcome, report.books.unchanged) == (None, 8)
@@ -132,9 +127,6 @@ def test_a_run_stopped_early_that_died_before_its_record_does_not_stop_the_next(
             self._writer.add(FractureClassifier(provenance(self._job.model))(decoded))
         return Ending(outcome=Outcome.INTERRUPTED, message="stopped")
 
-    def die(*_args: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Reading, "read", stop_after_a_unit)
         patch.setattr("batch_fracture.run.write_record", die)
@@ -146,3 +138,62 @@ def test_a_run_stopped_early_that_died_before_its_record_does_not_stop_the_next(
     assert [row["outcome"] for row in outcomes] == ["interrupted", "complete"]
     found = rows(tmp_path, "SELECT count(*) AS n, count(DISTINCT image_uri) AS d FROM readings")
     assert found == [{"n": 308, "d": 308}]
+
+
+def test_committed_rows_are_never_abandoned(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(night, monkeypatch, at="write_record")
+    assert night(operating_point="0.3").books.unchanged == 8
+    assert rows(tmp_path, "SELECT count(*) AS n FROM readings") == [{"n": 8}]
+    assert rows(tmp_path, "SELECT outcome, read FROM runs") == [{"outcome": "complete", "read": 6}]
+
+
+def test_a_run_that_died_in_its_clean_up_blocks_nothing(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(night, monkeypatch, at="WorkFolder.remove")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", die)
+        night()
+    assert len(list((tmp_path / "results" / "_work").iterdir())) == 1
+    assert night().books.unchanged == 8
+    assert rows(tmp_path, "SELECT outcome, read FROM runs") == [{"outcome": "complete", "read": 6}]
+
+
+def test_a_run_stopped_before_its_first_unit_can_be_resumed(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Reading, "read", lambda self: Ending(outcome=Outcome.INTERRUPTED, message="stopped"))
+        stopped = night()
+    assert (stopped.exit_code(1), stopped.books.not_reached, stopped.table_version) == (4, 8, None)
+    assert rows(tmp_path, "SELECT count(*) AS n FROM runs") == [{"n": 0}]
+    report = night()
+    assert [one.books.read for one in report.earlier] == [6]
+    assert (report.exit_code(0.0), report.exit_code(0.5)) == (3, 0)
+    assert rows(tmp_path, "SELECT outcome, read FROM runs") == [{"outcome": "complete", "read": 6}]
+
+
+def test_a_run_of_another_version_is_abandoned_with_a_word(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    unfinished(night, monkeypatch)
+    work = next((tmp_path / "results" / "_work").iterdir())
+    table = pq.read_table(work / "manifest.parquet")
+    pq.write_table(table.replace_schema_metadata({b"batch_fracture": b"{}"}), work / "manifest.parquet")
+    assert night().books.read == 6
+    assert "is of another version: abandoned" in capfd.readouterr().err
+
+
+def test_books_of_a_run_that_died_before_its_record_come_from_the_table(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(night, monkeypatch, at="write_record")
+    work = next((tmp_path / "results" / "_work").iterdir())
+    hidden = work.rename(tmp_path / "hidden")
+    night(reread=True)
+    hidden.rename(work)
+    night()
+    found = rows(tmp_path, "SELECT read, taken_by_other_runs, table_version FROM runs ORDER BY table_version")
+    assert [tuple(row.values()) for row in found] == [(6, 0, 1), (6, 0, 2)]

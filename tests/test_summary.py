@@ -6,8 +6,7 @@ from collections import Counter
 from test_plan import PURPOSE
 
 from batch_fracture.results.records import Books, Outcome
-from batch_fracture.run import Report
-from batch_fracture.summary import as_dict, as_text
+from batch_fracture.summary import Report, as_dict, as_text
 
 REPORT = Report(
     outcome=Outcome.COMPLETE,

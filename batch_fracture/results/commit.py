@@ -25,8 +25,8 @@ MAX_CONFLICTS = 100
 class Committed:
     """What a commit brought into the table."""
 
-    version: int
-    """Table version that holds the rows."""
+    version: int | None
+    """Table version that the rows came in with; None when nothing was committed."""
     tally: Tally
     taken_by_other_runs: int
 
@@ -56,10 +56,16 @@ def prove(folder: WorkFolder, manifest: Manifest, units: list[int]) -> dict[int,
             ids[unit].add(reading_id)
     if sum(map(len, ids.values())) != sum(manifest.unit_sizes[unit] for unit in units):
         raise BooksError(f"run {manifest.run_id}: the manifest names a reading twice")
-    return {
-        unit: check_unit(unit_path(folder, unit), planned).select(["reading_id", *COUNTED])
-        for unit, planned in ids.items()
-    }
+    proven = {}
+    for unit, planned in ids.items():
+        try:
+            rows = check_unit(unit_path(folder, unit), planned)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise BooksError(
+                f"run {manifest.run_id}: unit {unit} cannot be read back ({type(error).__name__}); run again"
+            ) from error
+        proven[unit] = rows.select(["reading_id", *COUNTED])
+    return proven
 
 
 def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict[int, pa.Table]) -> Committed:
@@ -76,6 +82,8 @@ def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict
     """
     for _ in range(MAX_CONFLICTS):
         table = _reopen(home)
+        if table.holds_run(manifest.run_id):
+            return _committed_before(table, manifest, sum(map(len, units.values())))
         taken = _ids_added_since(home, table, manifest.base_version, manifest.run_id)
         kept = {
             unit: rows.filter(pc.invert(pc.is_in(rows["reading_id"], taken))) for unit, rows in units.items()
@@ -85,7 +93,7 @@ def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict
             tally=sum((tally(rows) for rows in kept.values()), Tally()),
             taken_by_other_runs=sum(len(units[unit]) - len(rows) for unit, rows in kept.items()),
         )
-        if table.holds_run(manifest.run_id) or not done.tally.rows:
+        if not done.tally.rows:
             return done
         files = _copy_units(
             table, folder, manifest, {unit: (units[unit], rows) for unit, rows in kept.items()}
@@ -93,6 +101,17 @@ def commit_units(home: Home, folder: WorkFolder, manifest: Manifest, units: dict
         if table.commit(files, run_id=manifest.run_id, read_date=str(manifest.read_date)):
             return replace(done, version=table.version + 1)
     raise CommitError(f"run {manifest.run_id}: {MAX_CONFLICTS} commits of other runs came first; run again")
+
+
+def _committed_before(table: ReadingsTable, manifest: Manifest, finished: int) -> Committed:
+    """What an earlier process brought in before it died, as the table itself has it."""
+    files = [file for file in table.files() if Path(file).name.startswith(f"{manifest.run_id}-")]
+    brought = sum((tally(pq.ParquetFile(file).read(list(COUNTED))) for file in files), Tally())
+    return Committed(
+        version=table.version_of(manifest.run_id),
+        tally=brought,
+        taken_by_other_runs=max(0, finished - brought.rows),
+    )
 
 
 def _reopen(home: Home) -> ReadingsTable:

@@ -66,7 +66,7 @@ class RunRecord:
     outcome: Outcome
     books: Books
     engine: str | None
-    table_version: int
+    table_version: int | None
     """Version that the run's rows came in with; the plan's when it added none."""
 
 

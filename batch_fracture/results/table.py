@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,14 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction
 
 from batch_fracture import durable, schema
-from batch_fracture.errors import ResultsError
+from batch_fracture.errors import CommitError, ResultsError
 
 COUNTER = "batch-fracture"
 """Application id of the shared transaction counter: any two commits conflict, so none goes unseen."""
 KEPT_FOR = "interval 3650 days"
 PARTITION_BY = [schema.PARTITION]
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|%[0-9A-Fa-f]{2}|/read_date=")
+"""What Delta's log decodes, what it takes for a separator, and what readers take for a partition."""
 _OURS = frozenset({"readings", "runs", "_work"})
 
 
@@ -60,6 +64,11 @@ def find_home(uri: str, *, create: bool = False) -> Home:
     if "://" in uri:
         raise ResultsError(f"results {uri!r}: only local folders are supported; name a path")
     path = Path(uri).absolute()
+    if _UNFIT.search(str(path)):
+        raise ResultsError(
+            f"results {uri!r}: a path with a control character, a backslash, %XX or a read_date= folder "
+            "would be read as another one; name a plainer path"
+        )
     try:
         names = {child.name for child in path.iterdir()} if path.exists() else set()
     except OSError as error:
@@ -70,6 +79,11 @@ def find_home(uri: str, *, create: bool = False) -> Home:
             + ("not a results folder, and not empty" if names else "there are no results yet")
             + "; name the folder that `batch-fracture run --results` wrote" * (not create)
             + "; name an empty or a new folder" * create
+        )
+    standing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if create and not os.access(standing, os.W_OK | os.X_OK):
+        raise ResultsError(
+            f"results {uri!r}: {standing} may not be written; mend that or name another folder"
         )
     return Home(path=path)
 
@@ -141,6 +155,11 @@ class ReadingsTable:
         """Whether that run was committed, as this handle sees it."""
         return self._delta.transaction_version(run_id) is not None
 
+    def version_of(self, run_id: str) -> int:
+        """The version that a run's rows came in with; the handle holds the run."""
+        entries = self._delta.history()
+        return next((int(e["version"]) for e in entries if e.get("run_id") == run_id), self.version)
+
     def commit(self, files: list[Path], *, run_id: str, read_date: str) -> bool:
         """Add files in one commit with the run's transaction and the shared counter.
 
@@ -150,7 +169,10 @@ class ReadingsTable:
             read_date: value of the partition, YYYY-MM-DD.
 
         Returns:
-            False when the log did not take it; look at a new handle to learn why.
+            False when another commit came first, or may have; look at a new handle.
+
+        Raises:
+            CommitError: the log cannot be written.
         """
         counter = self._delta.transaction_version(COUNTER) or 0
         try:
@@ -168,6 +190,9 @@ class ReadingsTable:
             )
         except CommitFailedError:
             return False
+        except (DeltaError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CommitError(f"results {self.path}: the log cannot be written: {reason}") from error
         self._sync_log()
         return True
 

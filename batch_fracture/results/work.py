@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,9 @@ from batch_fracture.errors import ResultsError
 from batch_fracture.results.table import Home, ReadingsTable
 
 _KEY = b"batch_fracture"
+FORMAT = 1
+REMOVED_AFTER_S = 3600.0
+"""A younger folder without a manifest may belong to a process that is about to write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,8 @@ class WorkFolder:
         return self.path / "manifest.parquet"
 
     def remove(self) -> None:
-        """Remove the folder; that another process removed it already is fine."""
+        """Remove the folder, its manifest first: one with a manifest has all that its run has finished."""
+        self.manifest.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.exists():
             raise ResultsError(f"work folder {self.path} cannot be removed; remove it by hand")
@@ -108,6 +113,7 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
     """Put the manifest, once, into the run's work folder."""
     folder = WorkFolder(path=home.work / manifest.run_id)
     header = {
+        "format": FORMAT,
         "run_id": manifest.run_id,
         "purpose": asdict(manifest.purpose),
         "read_date": manifest.read_date.isoformat(),
@@ -122,10 +128,15 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
     return folder
 
 
-def read_manifest(folder: WorkFolder) -> Manifest:
-    """The manifest of a work folder."""
-    images = pq.read_table(folder.manifest)
-    header: dict[str, Any] = json.loads(images.schema.metadata[_KEY])
+def read_manifest(folder: WorkFolder) -> Manifest | None:
+    """The manifest of a work folder; None when it is gone, damaged, or of another version of this program."""
+    try:
+        images = pq.read_table(folder.manifest)
+        header: dict[str, Any] = json.loads((images.schema.metadata or {})[_KEY])
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+        return None
+    if header.pop("format", None) != FORMAT:
+        return None
     purpose: dict[str, Any] = header.pop("purpose")
     purpose |= {name: tuple(purpose[name]) for name in ("sources", "include", "exclude")}
     read_date = date.fromisoformat(header.pop("read_date"))
@@ -134,19 +145,25 @@ def read_manifest(folder: WorkFolder) -> Manifest:
 
 
 def unfinished(home: Home) -> list[WorkFolder]:
-    """Work folders that are left; one without a manifest never began and is removed."""
+    """Work folders with a manifest. One without never began, or was done: it is removed when it is old."""
     folders = []
     for path in sorted(home.work.iterdir()) if home.work.is_dir() else []:
         folder = WorkFolder(path=path)
         if folder.manifest.is_file():
             folders.append(folder)
-        elif path.is_dir() and not list(path.glob("lease-*.json")):
+        elif path.is_dir() and time.time() - path.stat().st_mtime > REMOVED_AFTER_S:
             folder.remove()
     return folders
 
 
 def abandon(home: Home, folder: WorkFolder, table: ReadingsTable | None) -> None:
-    """Give up a run: its units, and files it copied into the table's folder without committing them."""
+    """Give up a run: its units, and files it copied into the table's folder without committing them.
+
+    Args:
+        home: the results.
+        folder: the run's, whose lease the caller holds.
+        table: opened after the lease was taken, or it might not show a commit.
+    """
     run_id = folder.path.name
     if table is None or not table.holds_run(run_id):
         for file in home.readings.glob(f"read_date=*/{run_id}-*.parquet"):
