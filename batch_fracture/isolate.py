@@ -23,6 +23,7 @@ import pyarrow as pa
 from batch_fracture import schema
 from batch_fracture.codes import Code
 from batch_fracture.errors import BatchFractureError
+from batch_fracture.failpoints import failpoint
 from batch_fracture.preprocess import InputSpec
 from batch_fracture.reader import Row, failure, read_image
 from batch_fracture.settings import ReadingSettings
@@ -184,6 +185,7 @@ def _serve(pipe: Connection) -> None:
             return
         _limit_cpu(settings.time_limit_s)
         pipe.send(read_image(entry, spec, settings))
+        failpoint("answered", entry["image_uri"])
 
 
 def _limit_cpu(seconds: float) -> None:

@@ -53,3 +53,52 @@ def test_a_file_has_the_flags_names(tmp_path: Path) -> None:
         read_toml(str(path))
     with pytest.raises(ConfigError, match="No such file"):
         read_toml(str(tmp_path / "none.toml"))
+
+
+def test_sources_inside_others_are_dropped_and_order_does_not_matter(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("b", "a/x", "a", "a/../a", "ab")]
+    expected = tuple(str(tmp_path / name) for name in ("a", "ab", "b"))
+    for given in (names, names[::-1]):
+        assert RunConfig(source=tuple(given), results=str(tmp_path / "r")).source == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("", "a SOURCE is empty"), ("s3://b/x", "only local"), ("a\udcff", "not valid UTF-8")],
+)
+def test_what_is_no_source(source: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        RunConfig(source=(source,), results="r")
+
+
+def test_a_limit_that_would_never_get_on_is_refused() -> None:
+    for flag in ("reread", "retry_failed"):
+        with pytest.raises(ConfigError, match="the same images again every night"):
+            RunConfig(source=("a",), results="r", limit=5, **{flag: True})
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ConfigError, match="lead in a circle"):
+        RunConfig(source=(str(tmp_path / "loop"),), results=str(tmp_path / "r"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "limit = 2.5",
+        "limit = true",
+        'source = "a"',
+        'source = ["a", 3]',
+        "modalities = 5",
+        "max-failed = true",
+        'json = "yes"',
+        "model = 3",
+        "operating-point = true",
+    ],
+)
+def test_a_value_of_the_wrong_kind(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "nightly.toml"
+    path.write_text(line + "\n")
+    with pytest.raises(ConfigError, match="is of the wrong kind"):
+        read_toml(str(path))

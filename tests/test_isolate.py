@@ -53,3 +53,13 @@ def test_an_image_that_needs_more_memory_than_the_limit(tmp_path: Path, draw: An
     codes |= read(tmp_path, memory_limit_bytes=600 * 2**20)
     assert codes["image-0-00000.png"] == "read"
     assert codes["larger.png"] == "OUT_OF_MEMORY"
+
+
+@pytest.mark.parametrize("action", ["segv", "kill"])
+def test_a_child_that_dies_after_its_answer_is_not_the_next_images_fault(
+    tmp_path: Path, draw: Any, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    for number, path in enumerate(draw(tmp_path, 8)):
+        path.rename(tmp_path / f"{'poison' if number % 2 else 'good'}-{number}.png")
+    monkeypatch.setenv(VARIABLE, f"answered={action}@poison")
+    assert set(read(tmp_path).values()) == {"read"}

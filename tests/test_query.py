@@ -9,7 +9,7 @@ import pytest
 
 from batch_fracture import schema
 from batch_fracture.errors import ConfigError, ResultsError
-from batch_fracture.query import query
+from batch_fracture.query import plain_rows, query
 from batch_fracture.results.table import Home, ReadingsTable, find_home
 
 
@@ -71,3 +71,24 @@ def test_what_cannot_be_answered_is_one_clear_error(results: str, tmp_path: Path
         query(results, "SELECT nope FROM readings")
     with pytest.raises(ResultsError, match="there are no results yet"):
         query(str(tmp_path / "none"), "SELECT 1")
+
+
+def test_columns_of_one_name_stay_apart(results: str) -> None:
+    rows = query(
+        results,
+        "SELECT a.image_uri, b.model, a.status, b.status FROM latest a JOIN latest b USING (reading_id)",
+    )
+    assert rows.column_names == ["image_uri", "model", "status", "status"]
+    with pytest.raises(ConfigError, match="two columns are named 'status'"):
+        plain_rows(rows)
+
+
+def test_rows_for_json_hold_nothing_that_json_cannot(results: str) -> None:
+    rows = query(results, "SELECT 'nan'::DOUBLE AS a, 'inf'::FLOAT AS b, 1.5 AS c, NULL AS d")
+    assert plain_rows(rows) == [{"a": None, "b": None, "c": rows["c"][0].as_py(), "d": None}]
+
+
+@pytest.mark.parametrize("sql", ["", "  "])
+def test_a_statement_without_rows(results: str, sql: str) -> None:
+    with pytest.raises(ConfigError, match="gives no rows"):
+        query(results, sql)

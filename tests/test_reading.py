@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from batch_fracture import reading, schema
+from batch_fracture.interrupt import Interrupt
 from batch_fracture.reading import OutageGuard
 from batch_fracture.results.records import Outcome
 
@@ -39,3 +44,34 @@ def test_a_streak_runs_over_blocks_and_remembers_its_units(monkeypatch: pytest.M
 def test_ray_logs_go_below_the_state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert reading.log_file("r1") == tmp_path / "batch-fracture" / "r1.log"
+
+
+class StalledDataset:
+    """A chain that gives one batch, then none for as long as anybody waits."""
+
+    def iter_batches(self, **_options: object) -> Iterator[pa.Table]:
+        yield rows((None, None, 0))
+        threading.Event().wait(30)
+
+
+class FailingDataset:
+    """A chain that breaks."""
+
+    def iter_batches(self, **_options: object) -> Iterator[pa.Table]:
+        yield rows((None, None, 0))
+        raise ZeroDivisionError
+
+
+def test_a_signal_is_heard_while_no_batch_comes() -> None:
+    with Interrupt(lambda text: None) as stop, stop.graceful():
+        threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+        assert len(list(reading._until_stopped(StalledDataset(), stop))) == 1
+        assert stop.requested
+
+
+def test_what_breaks_the_chain_is_raised_here() -> None:
+    with Interrupt(lambda text: None) as stop:
+        batches = reading._until_stopped(FailingDataset(), stop)
+        assert len(next(batches)) == 1
+        with pytest.raises(ZeroDivisionError):
+            next(batches)

@@ -89,3 +89,19 @@ def test_all_readers_agree_also_after_a_checkpoint(tmp_path: Path) -> None:
     ):
         assert sorted(ids) == expected
     assert DeltaTable(home.readings).to_pyarrow_dataset().schema.names == schema.READINGS.names
+
+
+@pytest.mark.parametrize("name", ["per%41cent", "back\\slash", "new\nline", "read_date=2020-01-01/r"])
+def test_a_path_that_readers_would_take_for_another_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ResultsError, match="name a plainer path"):
+        find_home(str(tmp_path / name), create=True)
+
+
+@pytest.mark.parametrize("name", ["two words", "50%", "it's [1]* #?", "käse"])
+def test_other_odd_paths_work(tmp_path: Path, name: str) -> None:
+    home = find_home(str(tmp_path / name), create=True)
+    assert ReadingsTable.open_or_create(home).commit([put_rows(home, "r1", 2)], run_id="r1", read_date=DAY)
+    table = ReadingsTable.open(home)
+    assert table is not None
+    assert table.version_of("r1") == 1
+    assert table.rows().to_table()["reading_id"].to_pylist() == ["r1-0", "r1-1"]

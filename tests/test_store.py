@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
-from batch_fracture import schema
+from batch_fracture import schema, store
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError, SourceError
 from batch_fracture.store import list_images, read_bytes
@@ -121,6 +122,37 @@ def test_include_and_exclude_match_below_the_source(tmp_path: Path) -> None:
         str(tmp_path / "b/3.dcm"),
     ]
     assert uris(listed(tmp_path, include=("*.dcm",), exclude=("b/*",))) == [str(tmp_path / "a/1.dcm")]
+
+
+def test_a_folder_that_may_be_listed_but_not_entered(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "x.jpg").touch()
+    (half / "link").symlink_to(tmp_path)
+    half.chmod(0o744)
+    with as_another_user():
+        table = listed(tmp_path)
+    half.chmod(0o755)
+    assert uris(table) == [str(half / "link"), str(half / "x.jpg")]
+    assert table["listing_code"].to_pylist() == [Code.ACCESS_DENIED] * 2
+
+
+def test_results_behind_a_link_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "x.parquet").touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "results")
+    (tmp_path / "a" / "y.jpg").touch()
+    table = list_images((str(tmp_path / "a"),), leave_out=tmp_path / "results")
+    assert uris(table) == [str(tmp_path / "a" / "y.jpg")]
+
+
+def test_times_that_no_tool_can_hold_are_clamped(tmp_path: Path) -> None:
+    far = store._entry("/x", SimpleNamespace(st_size=5, st_mtime_ns=10**21))
+    assert far.modified_at == store._LAST_US
+    assert far.image_version == "5-1000000000000000000000"
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
