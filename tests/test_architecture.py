@@ -18,7 +18,14 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 ONE_TEST_FOR_ALL = {"doctor", "engines", "synthetic"}
 """Packages whose parts are tested through their door."""
-TESTED_WITH = {"cli_run": "test_cli.py"}
+TESTED_WITH = {
+    "cli_run": "test_cli.py",
+    "card": "test_training_shipped.py",
+    "fit": "test_training_train.py",
+    "fold": "test_training_export.py",
+    "network": "test_training_loop.py",
+}
+"""Modules that are tested beside what they serve."""
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 40
 
 

@@ -64,19 +64,8 @@ def export_bundle(
         folder = Path(draft) / config.name
         folder.mkdir()
         write_weights(served, folder, input_size=config.input_size)
-        fields = _identity(config, served) | {
-            "training": {
-                **training,
-                "counts": {
-                    "train": counts(train),
-                    "calibration": counts(calibration),
-                    "reporting": counts(reporting),
-                },
-                "split": {"by": "group", "seed": config.split_seed},
-                "recipe": _recipe(config),
-                "source": asdict(config.source),
-            }
-        }
+        parts = {"train": train, "calibration": calibration, "reporting": reporting}
+        fields = _identity(config, served) | {"training": {**training, **_course(config, parts)}}
         fields |= _calibrated(write_bundle(folder, fields), calibration)
         fields["evaluation"] = _evaluated(write_bundle(folder, fields), calibration, reporting)
         write_bundle(folder, fields)
@@ -166,6 +155,16 @@ def _evaluated(bundle: Bundle, calibration: Examples, reporting: Examples) -> di
                 f"probability, and {TOLERANCE} is allowed: the fp16 rounding costs this network too much"
             )
     return found
+
+
+def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, Any]:
+    """Counts, split, recipe and source, as bundle.json says them."""
+    return {
+        "counts": {name: counts(examples) for name, examples in parts.items()},
+        "split": {"by": "group", "seed": config.split_seed},
+        "recipe": _recipe(config),
+        "source": asdict(config.source),
+    }
 
 
 def _recipe(config: TrainingConfig) -> dict[str, Any]:
