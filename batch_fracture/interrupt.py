@@ -34,7 +34,8 @@ class Interrupt:
             self._graceful = False
 
     def __enter__(self) -> Interrupt:
-        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+        self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(

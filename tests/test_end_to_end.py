@@ -197,7 +197,11 @@ def test_a_signal_ends_a_run_cleanly(
     draw(archive, 6000)
     run = ("run", archive, "--results", results, "--model", tiny_bundle.path)
     process = subprocess.Popen(
-        [*COMMAND, *map(str, run)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, *map(str, run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a caller in the background ignores SIGINT
     )
     deadline = time.monotonic() + 60
     while not list(results.glob("_work/*/units/*.parquet")) and time.monotonic() < deadline:
