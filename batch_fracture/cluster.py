@@ -53,6 +53,7 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
         BatchFractureError: Ray did not start.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a late call after shutdown must not start another Ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the hospital
     _refuse_dead_address(address)
     with _streams_to(log_file):
@@ -90,11 +91,11 @@ def _refuse_dead_address(address: str) -> None:
 def _signals_kept() -> Iterator[None]:
     """Keep SIGTERM ours while Ray starts: it would install a handler of its own, and its processes would die.
 
-    A scheduler sends SIGTERM to a whole group or job. Processes that are started while it is blocked keep it
-    blocked, so that this one can finish what they are doing.
+    A scheduler sends SIGTERM to a whole group or job, a closing terminal SIGHUP. Processes that are started
+    while these are blocked keep them blocked, so that this one can finish what they are doing.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -47,8 +47,7 @@ class Interrupt:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if not self._graceful or (self.requested and number == signal.SIGINT):
             raise KeyboardInterrupt
-        if not self.requested:
-            self._announce(
-                f"{signal.Signals(number).name} received: finishing up, committing what is complete"
-            )
-        self.requested = True
+        first, self.requested = not self.requested, True
+        if first:
+            name = signal.Signals(number).name
+            self._announce(f"{name} received: finishing up, committing what is complete")

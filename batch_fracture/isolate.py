@@ -30,6 +30,8 @@ from batch_fracture.settings import ReadingSettings
 
 START_UP_S = 60.0
 """Within which a child must say that it is ready."""
+ORPHAN_S = 5.0
+"""After its deadline, a child whose parent was killed ends itself."""
 _READY = "ready"
 _COMMAND = (sys.executable, "-m", "batch_fracture.isolate")
 
@@ -93,6 +95,7 @@ def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
         process = subprocess.Popen(
             [*_COMMAND, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
+            start_new_session=True,  # a signal to the run's group is the run's to handle
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a crashing decoder's last words may quote the file
@@ -143,10 +146,10 @@ def _answer(child: _Child) -> Any:
 
 
 def _epitaph(child: _Child) -> Row | None:
-    """The row of an image whose child died or is late; None when a used child died: try a fresh one."""
+    """The row of an image whose child died or is late; None when it is not to blame: try a fresh child."""
     if child.deadline <= time.monotonic() and child.process.poll() is None:
         code = Code.TIMED_OUT
-    elif child.used:
+    elif child.used or -child.process.wait() in _NOT_THE_IMAGES_FAULT:
         return None
     else:
         code = _DEATHS.get(-child.process.wait(), Code.DECODER_CRASHED)
@@ -154,7 +157,9 @@ def _epitaph(child: _Child) -> Row | None:
     return entry | failure(code, "decode", _MESSAGES[code])
 
 
+_NOT_THE_IMAGES_FAULT = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 _DEATHS: dict[int, Code] = {
+    signal.SIGALRM: Code.TIMED_OUT,
     signal.SIGXCPU: Code.TIMED_OUT,
     signal.SIGKILL: Code.OUT_OF_MEMORY,  # not by us, so by the kernel, for memory
 }
@@ -173,7 +178,6 @@ def _end(child: _Child) -> None:
 
 def _serve(pipe: Connection) -> None:
     """A child's life: read the images it is handed until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     spec, settings = pipe.recv()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (settings.memory_limit_bytes, settings.memory_limit_bytes))
@@ -184,6 +188,7 @@ def _serve(pipe: Connection) -> None:
         except EOFError:
             return
         _limit_cpu(settings.time_limit_s)
+        signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s + ORPHAN_S)
         pipe.send(read_image(entry, spec, settings))
         failpoint("answered", entry["image_uri"])
 

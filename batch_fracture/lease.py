@@ -6,6 +6,7 @@ number, so none can push out the other.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from batch_fracture import durable
-from batch_fracture.errors import WorkHeldError
+from batch_fracture.errors import WorkHeldError, WriteError
 
 RENEWED_EVERY_S = 30.0
 EXPIRES_AFTER_S = 300.0
@@ -100,7 +101,8 @@ class Lease:
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
             if self._path.parent.is_dir():
-                durable.put(self._path, _write)
+                with contextlib.suppress(WriteError):  # the disk may be full now and not the next time
+                    durable.put(self._path, _write)
 
     def _held(self, owner: Owner | None) -> WorkHeldError:
         return WorkHeldError(

@@ -36,6 +36,8 @@ OUTAGE_ROWS = 500
 """So many fetches that fail one after another for one cause are the store's fault, not the images'."""
 POLL_S = 0.2
 """How long a signal may go unheard."""
+LEAVE_WITHIN_S = 5.0
+"""How long the chain may take to end at its next batch, before Ray is shut down under it."""
 MIN_LOST, LOST_SHARE = 100, 0.01
 """More images than both that crash or stall even alone mean that this machine is at fault: the run stops."""
 
@@ -100,12 +102,12 @@ class Job:
 
 def log_file(run_id: str) -> Path:
     """Where Ray's log of a run goes: the user's state folder (XDG), else a private temporary one."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    folder = home / "batch-fracture"
     try:
+        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        folder = home / "batch-fracture"
         folder.mkdir(parents=True, exist_ok=True)
         usable = os.access(folder, os.W_OK)
-    except OSError:
+    except (OSError, RuntimeError):  # not writable, or no home at all
         usable = False
     return (folder if usable else Path(tempfile.mkdtemp(prefix="batch-fracture-"))) / f"{run_id}.log"
 
@@ -213,7 +215,8 @@ def _until_stopped(dataset: Dataset, stop: Interrupt) -> Iterator[pa.Table]:
         except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
             put(error)
 
-    threading.Thread(target=pump, name="chain", daemon=True).start()
+    chain = threading.Thread(target=pump, name="chain", daemon=True)
+    chain.start()
     try:
         while not stop.requested:
             with contextlib.suppress(queue.Empty):
@@ -225,6 +228,7 @@ def _until_stopped(dataset: Dataset, stop: Interrupt) -> Iterator[pa.Table]:
                 yield item
     finally:
         left.set()
+        chain.join(LEAVE_WITHIN_S)
 
 
 def _provenance(job: Job, resources: Resources) -> Provenance:

@@ -73,12 +73,14 @@ class Night:
         remove_leftovers()
         for folder in [] if self.config.dry_run else unfinished(self.home):
             report = self._finish(folder)
-            if report and report.message:
+            if report and (report.message or self._was_the_work(report)):
                 return replace(report, earlier=tuple(earlier))
             if report:
                 self.screen.finished(report)
                 earlier.append(report)
+            self._heed_signals()
         plan = _plan(self.config, self.home, self.purpose, self.screen)
+        self._heed_signals()
         if self.config.dry_run or not len(plan.manifest.images):
             return replace(_idle_report(plan, dry_run=self.config.dry_run), earlier=tuple(earlier))
         folder = WorkFolder(path=self.home.work / plan.manifest.run_id)
@@ -86,6 +88,16 @@ class Night:
             write_manifest(self.home, plan.manifest)
             report = self._execute(folder, plan.manifest)
         return replace(report, retried_later=plan.retried_later, earlier=tuple(earlier))
+
+    def _was_the_work(self, report: Report) -> bool:
+        """Whether a finished run is all that this command asks for: planned again it would be repeated."""
+        purpose = self.purpose
+        return (purpose.reread or purpose.retry_failed) and report.purpose.key == purpose.key
+
+    def _heed_signals(self) -> None:
+        """A signal that came while a run was finished ends the night before the next one begins."""
+        if self.stop.requested:
+            raise KeyboardInterrupt
 
     def _finish(self, folder: WorkFolder) -> Report | None:
         """Bring an unfinished run of these sources to its end; None when it is not ours, or is abandoned.
@@ -117,7 +129,7 @@ class Night:
             writer = UnitWriter(folder, manifest)
             self.screen.started(manifest, writer.tally)
             before, began = writer.tally.rows, time.monotonic()
-            ending = Ending(outcome=Outcome.INTERRUPTED)  # what a committed run with rows missing was
+            ending = _COMMITTED
             if not ReadingsTable.open_or_create(self.home).holds_run(manifest.run_id):
                 job = Job(
                     manifest=manifest,
@@ -135,6 +147,8 @@ class Night:
         return replace(report, images_per_s=images_per_s)
 
 
+_COMMITTED = Ending(outcome=Outcome.INTERRUPTED)
+"""Of a run that was committed before: if rows are missing it was interrupted, and this night goes on."""
 _NOTHING = Committed(version=None, tally=Tally(), taken_by_other_runs=0)
 
 
@@ -200,12 +214,6 @@ def _report(manifest: Manifest, committed: Committed, engine: str | None, ending
         positive=tally.positive,
     )
     books.check()
-    message = ending.message if outcome is ending.outcome else None
-    if outcome is Outcome.LIMITED:
-        message = f"--limit {manifest.purpose.limit} was reached; run again to go on"
-    elif outcome is Outcome.INTERRUPTED and message:
-        again = manifest.purpose.reread or manifest.purpose.retry_failed
-        message += "; the same command would start over" if again else "; run the same command again to go on"
     return Report(
         outcome=outcome,
         books=books,
@@ -214,5 +222,17 @@ def _report(manifest: Manifest, committed: Committed, engine: str | None, ending
         engine=engine,
         table_version=committed.version,
         codes=tally.codes,
-        message=message,
+        message=_why_early(manifest.purpose, outcome, ending, anything=bool(tally.rows)),
     )
+
+
+def _why_early(purpose: Purpose, outcome: Outcome, ending: Ending, *, anything: bool) -> str | None:
+    """What to say of a night that ends here with work left; None when it does not."""
+    if ending is _COMMITTED or outcome is Outcome.COMPLETE:
+        return None
+    if outcome is Outcome.LIMITED:
+        return f"--limit {purpose.limit} was reached; run again to go on"
+    if outcome is Outcome.INTERRUPTED:
+        repeats = anything and (purpose.reread or purpose.retry_failed)
+        return f"{ending.message}; the same command " + ("starts over" if repeats else "goes on")
+    return ending.message

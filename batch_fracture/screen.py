@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 
+from batch_fracture.lasting import LastingStderr
 from batch_fracture.results.units import Tally, tally
 from batch_fracture.results.work import Manifest
 from batch_fracture.summary import Report, as_dict, as_text
@@ -98,7 +98,7 @@ class _LineScreen(Screen):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
-        self._stream = stream or _own_stderr()
+        self._stream = stream or LastingStderr()
         self._owned = stream is None
         self._shown = 0.0
 
@@ -165,7 +165,7 @@ class RichScreen(Screen):
         from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-        self._stream = _own_stderr()
+        self._stream = LastingStderr()
         self._console = Console(file=self._stream, highlight=False)
         self._bar = Progress(
             TextColumn("[bold]reading"),
@@ -221,10 +221,6 @@ class RichScreen(Screen):
         """Give the terminal back."""
         self._bar.stop()
         self._stream.close()
-
-
-def _own_stderr() -> TextIO:
-    return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
 
 
 def open_screen(log_format: str | None) -> Screen:

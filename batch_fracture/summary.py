@@ -85,10 +85,11 @@ def as_text(report: Report) -> str:
         *_books_lines(report),
         f"  positive   {books.positive:>12,}   {share}{purpose.operating_point}: "
         f"probability >= {purpose.threshold:.3f}",
-        f"  model      {purpose.model} ({purpose.model_digest[:12]}) on {report.engine}",
+        f"  model      {purpose.model} ({purpose.model_digest[:12]})"
+        + f" on {report.engine}" * bool(report.engine),
         f"  speed      {report.images_per_s:>12,.1f}   images/s, Ray's start included; "
         f"{report.seconds:,.1f} s in all",
-        f"  table      version {report.table_version}",
+        f"  table      {'unchanged' if report.table_version is None else f'version {report.table_version}'}",
     ]
     return "\n".join(lines)
 

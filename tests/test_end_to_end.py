@@ -55,8 +55,7 @@ def readings(results: Path) -> pd.DataFrame:
 
 def leftovers() -> list[Path]:
     """Ray folders of processes that are gone."""
-    found = Path("/tmp").glob("bf-ray-*")
-    return [path for path in found if not psutil.pid_exists(int(path.name.split("-")[2]))]
+    return [p for p in Path("/tmp").glob("bf-ray-*") if not psutil.pid_exists(int(p.name.split("-")[2]))]
 
 
 def write_bomb(path: Path) -> None:
@@ -210,10 +209,11 @@ def test_a_signal_ends_a_run_cleanly(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 4, said
     assert f"{number.name} received" in said
-    assert "run the same command again to go on" in said
+    assert "the same command goes on" in said
     assert "Traceback" not in said
     committed = len(readings(results))
     assert 0 < committed < 6000
+    assert not list(Path("/tmp/ray").glob(f"session_*_{process.pid}"))
     report = batch_fracture(*run, "--json")
     assert (report["unchanged"], report["read"]) == (committed, 6000 - committed)
     assert readings(results)["image_uri"].nunique() == len(readings(results)) == 6000

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -63,3 +65,21 @@ def test_a_child_that_dies_after_its_answer_is_not_the_next_images_fault(
         path.rename(tmp_path / f"{'poison' if number % 2 else 'good'}-{number}.png")
     monkeypatch.setenv(VARIABLE, f"answered={action}@poison")
     assert set(read(tmp_path).values()) == {"read"}
+
+
+def test_a_signal_that_ends_a_child_is_not_the_images_fault(
+    tmp_path: Path, draw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path, 1)[0].rename(tmp_path / "hang.png")
+    monkeypatch.setenv(VARIABLE, "decode=hang@hang")
+    ended: list[int] = []
+
+    def end_the_first_child() -> None:
+        for child in psutil.Process().children():
+            if not ended:
+                ended.append(child.pid)
+                child.terminate()
+
+    threading.Timer(2.0, end_the_first_child).start()
+    assert read(tmp_path, time_limit_s=4.0) == {"hang.png": "TIMED_OUT"}
+    assert len(ended) == 1

@@ -7,11 +7,12 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batch_fracture import lease
-from batch_fracture.errors import WorkHeldError
+from batch_fracture.errors import WorkHeldError, WriteError
 from batch_fracture.lease import Lease, Owner, current_owner
 
 
@@ -60,3 +61,21 @@ def test_a_lease_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         while current_owner(tmp_path) == first and time.monotonic() < deadline:
             time.sleep(0.01)
         assert current_owner(tmp_path) != first
+
+
+def test_a_renewal_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED_EVERY_S", 0.01)
+    put_whole, tries = lease.durable.put, []
+
+    def put_at_the_third_try(*arguments: Any) -> None:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise WriteError("disk full")
+        put_whole(*arguments)
+
+    monkeypatch.setattr(lease.durable, "put", put_at_the_third_try)
+    with Lease(tmp_path, "r1"):
+        deadline = time.monotonic() + 10
+        while len(tries) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(tries) >= 4

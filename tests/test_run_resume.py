@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from batch_fracture.errors import WorkHeldError
 from batch_fracture.lease import Lease
 from batch_fracture.pipeline import fetch_and_decode
 from batch_fracture.reading import Ending, Reading
-from batch_fracture.results.records import Outcome
+from batch_fracture.results.records import Outcome, write_record
 from batch_fracture.results.table import find_home
 from batch_fracture.results.units import UnitWriter, unit_path
 from batch_fracture.results.work import WorkFolder
@@ -197,3 +198,35 @@ def test_books_of_a_run_that_died_before_its_record_come_from_the_table(
     night()
     found = rows(tmp_path, "SELECT read, taken_by_other_runs, table_version FROM runs ORDER BY table_version")
     assert [tuple(row.values()) for row in found] == [(6, 0, 1), (6, 0, 2)]
+
+
+def test_a_reread_that_was_cut_off_is_not_repeated(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    unfinished(night, monkeypatch, reread=True)
+    assert (night(reread=True).books.read, night(reread=True).books.read) == (6, 6)
+    assert rows(tmp_path, "SELECT count(*) AS n FROM runs") == [{"n": 3}]
+
+
+def test_an_earlier_limit_does_not_end_this_night(night: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(night, monkeypatch, at="write_record", limit=3)
+    report = night()
+    assert (report.outcome, report.books.unchanged, report.exit_code(1)) == (Outcome.COMPLETE, 3, 0)
+
+
+def test_a_signal_while_an_earlier_run_is_finished_ends_the_night(
+    tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished(night, monkeypatch)
+    draw(archive, 2, seed=1)
+
+    def record_and_signal(*arguments: Any) -> None:
+        write_record(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("batch_fracture.run.write_record", record_and_signal)
+        night()
+    assert rows(tmp_path, "SELECT outcome FROM runs") == [{"outcome": "complete"}]
+    assert night().books.read == 2

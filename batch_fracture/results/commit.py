@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -146,7 +147,9 @@ def _copy_units(
         source, name = unit_path(folder, unit), f"{manifest.run_id}-{unit:06d}"
         if len(kept) == len(rows):
             copies.append(partition / f"{name}.parquet")
-            durable.put_once(copies[-1], partial(shutil.copyfile, source))
+            copy = partial(shutil.copyfile, source)
+            if not durable.put_once(copies[-1], copy) and not filecmp.cmp(source, copies[-1], shallow=False):
+                durable.put(copies[-1], copy)  # of a unit that was read again since; nobody was promised it
         elif len(kept):
             copies.append(partition / f"{name}-{table.version}.parquet")
             whole = pq.ParquetFile(source).read()

@@ -137,11 +137,14 @@ def read_manifest(folder: WorkFolder) -> Manifest | None:
         return None
     if header.pop("format", None) != FORMAT:
         return None
-    purpose: dict[str, Any] = header.pop("purpose")
-    purpose |= {name: tuple(purpose[name]) for name in ("sources", "include", "exclude")}
-    read_date = date.fromisoformat(header.pop("read_date"))
-    images = images.replace_schema_metadata(None)
-    return Manifest(**header, read_date=read_date, purpose=Purpose(**purpose), images=images)
+    try:
+        purpose: dict[str, Any] = header.pop("purpose")
+        purpose |= {name: tuple(purpose[name]) for name in ("sources", "include", "exclude")}
+        read_date = date.fromisoformat(header.pop("read_date"))
+        images = images.replace_schema_metadata(None)
+        return Manifest(**header, read_date=read_date, purpose=Purpose(**purpose), images=images)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def unfinished(home: Home) -> list[WorkFolder]:
