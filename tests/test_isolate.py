@@ -75,10 +75,11 @@ def test_a_signal_that_ends_a_child_is_not_the_images_fault(
     ended: list[int] = []
 
     def end_the_first_child() -> None:
-        for child in psutil.Process().children():
-            if not ended:
-                ended.append(child.pid)
-                child.terminate()
+        reading = [
+            child for child in psutil.Process().children() if "batch_fracture.isolate" in child.cmdline()
+        ]
+        ended.append(reading[0].pid)
+        reading[0].terminate()
 
     threading.Timer(2.0, end_the_first_child).start()
     assert read(tmp_path, time_limit_s=4.0) == {"hang.png": "TIMED_OUT"}
