@@ -135,22 +135,23 @@ class Reading:
         Raises:
             BatchFractureError: the chain failed as a whole, or far too many images crash or stall.
         """
-        if not len(self._writer.missing()):
+        images = self._writer.missing()
+        if not len(images):
             return _COMPLETE
         with ray_cluster(self._job.address, self._log_file) as resources:
             run = _provenance(self._job, resources)
-            ending = self._run_chain(run, resources)
+            ending = self._run_chain(images, run, resources)
         if ending is _COMPLETE and len(self._writer.missing()):
             ending = self._read_lost(run)
         return ending
 
-    def _run_chain(self, run: Provenance, resources: Resources) -> Ending:
+    def _run_chain(self, images: pa.Table, run: Provenance, resources: Resources) -> Ending:
         from ray.exceptions import RayError  # noqa: PLC0415 - Ray is loaded only when there is work
 
         from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
 
         on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
-        job, guard, images = self._job, OutageGuard(), self._writer.missing()
+        job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers)
         try:

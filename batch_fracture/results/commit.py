@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from batch_fracture import durable, schema
 from batch_fracture.errors import BooksError, CommitError
 from batch_fracture.results.table import Home, ReadingsTable
-from batch_fracture.results.units import COUNTED, Tally, check_unit, tally, unit_path, write_unit
+from batch_fracture.results.units import COUNTED, Tally, check_unit, ids_by_unit, tally, unit_path, write_unit
 from batch_fracture.results.work import Manifest, WorkFolder
 
 MAX_CONFLICTS = 100
@@ -49,13 +49,9 @@ def prove(folder: WorkFolder, manifest: Manifest, units: list[int]) -> dict[int,
     files = {path.name for path in folder.units.glob("*.parquet")}
     if extra := sorted(files - {unit_path(folder, unit).name for unit in units}):
         raise BooksError(f"run {manifest.run_id}: unit files {extra} belong to no complete unit")
-    ids = {unit: set[str]() for unit in units}
-    for unit, reading_id in zip(
-        manifest.images["unit"].to_pylist(), manifest.images["reading_id"].to_pylist(), strict=True
-    ):
-        if unit in ids:
-            ids[unit].add(reading_id)
-    if sum(map(len, ids.values())) != sum(manifest.unit_sizes[unit] for unit in units):
+    planned_ids, sizes = ids_by_unit(manifest.images), manifest.unit_sizes
+    ids = {unit: planned_ids[unit] for unit in units}
+    if any(len(ids[unit]) != sizes[unit] for unit in units):
         raise BooksError(f"run {manifest.run_id}: the manifest names a reading twice")
     proven = {}
     for unit, planned in ids.items():

@@ -81,7 +81,7 @@ class UnitWriter:
         self._open: dict[int, list[pa.Table]] = {}
         self._seen: dict[int, set[str]] = {}
         self.finished: dict[int, Tally] = {}
-        self._planned = _ids_by_unit(manifest.images)
+        self._planned = ids_by_unit(manifest.images)
         self._take_over()
 
     @property
@@ -184,7 +184,8 @@ def _digest(rows: pa.Table) -> str:
     return hashlib.sha256("\n".join(sorted(rows["reading_id"].to_pylist())).encode()).hexdigest()
 
 
-def _ids_by_unit(images: pa.Table) -> dict[int, set[str]]:
+def ids_by_unit(images: pa.Table) -> dict[int, set[str]]:
+    """Reading ids of each unit of `schema.MANIFEST`."""
     planned: dict[int, set[str]] = {}
     for unit, reading_id in zip(images["unit"].to_pylist(), images["reading_id"].to_pylist(), strict=True):
         planned.setdefault(unit, set()).add(reading_id)
