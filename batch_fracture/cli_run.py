@@ -50,6 +50,10 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Read at most this many images now.")
 @click.option(
+    "--deadline", metavar="HH:MM", help="Begin no work after this time of day; commit what is complete."
+)
+@click.option("--max-runtime", metavar="6h", help="Begin no work after so long: 6h, 90m, 1h30m.")
+@click.option(
     "--order",
     type=click.Choice(["newest", "oldest", "listed"]),
     default="newest",
@@ -70,6 +74,12 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
     callback=_split,
     metavar="LIST|all",
     help="DICOM modalities to read.",
+)
+@click.option("--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]")
+@click.option(
+    "--pseudonym-key-file",
+    metavar="FILE",
+    help="Put pseudonyms under this key in the place of names and UIDs; real ones go to URI/links/.",
 )
 @click.option(
     "--address",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from batch_fracture import bundle
+from batch_fracture.deadline import stop_at
 from batch_fracture.errors import ConfigError
 from batch_fracture.results.work import Purpose
 from batch_fracture.settings import RADIOGRAPH_MODALITIES, ReadingSettings
+from batch_fracture.store import Access
+from batch_fracture.store.sources import lies_inside, outermost
 
 ORDERS = ("newest", "oldest", "listed")
 LOG_FORMATS = ("rich", "plain", "json")
@@ -40,6 +42,14 @@ class RunConfig:
     order: str = "newest"
     limit: int | None = None
     """Images read in this run at the most."""
+    deadline: str | None = None
+    """HH:MM of this machine's clock, the next one to come: no work is begun after it."""
+    max_runtime: str | None = None
+    """Such as `6h` or `90m`: likewise."""
+    s3_endpoint: str | None = None
+    """Of an S3 server that is not AWS; None for what the environment says."""
+    pseudonym_key_file: str | None = None
+    """Key of the pseudonyms that stand for names and UIDs; None leaves them as they are."""
     reread: bool = False
     retry_failed: bool = False
     dry_run: bool = False
@@ -63,9 +73,17 @@ class RunConfig:
         modalities = tuple(m.upper() if m.lower() != "all" else "all" for m in self.modalities if m)
         if not modalities:
             raise ConfigError("--modalities is empty: name some, such as CR,DX,RG, or all")
-        object.__setattr__(self, "source", _outermost(self.source))
+        if self.deadline and self.max_runtime:
+            raise ConfigError("--deadline and --max-runtime are two ways to say one thing; leave one out")
+        stop_at(self.deadline, self.max_runtime)
+        object.__setattr__(self, "source", outermost(self.source))
         object.__setattr__(self, "settings", ReadingSettings(modalities=modalities))
         self._refuse_results_inside_source()
+
+    @property
+    def access(self) -> Access:
+        """How buckets are reached."""
+        return Access(s3_endpoint=self.s3_endpoint)
 
     def purpose(self, model: bundle.Bundle) -> Purpose:
         """What this run is for, as its manifest records it.
@@ -76,6 +94,7 @@ class RunConfig:
         point = model.operating_point(self.operating_point)
         return Purpose(
             sources=self.source,
+            s3_endpoint=self.s3_endpoint,
             include=self.include,
             exclude=self.exclude,
             model=model.name,
@@ -92,42 +111,20 @@ class RunConfig:
         )
 
     def _refuse_results_inside_source(self) -> None:
-        results = _resolved(self.results)
         for source in self.source:
-            if results.is_relative_to(_resolved(source)):
+            if lies_inside(self.results, source):
                 raise ConfigError(
                     f"--results {self.results!r} lies inside the source {source!r}, so the next run would "
                     "read its own tables; put it elsewhere"
                 )
 
 
-def _outermost(sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Absolute, sorted, without those that lie inside another: equal work has an equal name.
-
-    `abspath` folds `..`; `resolve()` would rename what links name.
-    """
-    for source in sources:
-        if not source:
-            raise ConfigError("a SOURCE is empty; name a folder or a file (is a shell variable unset?)")
-        if "://" in source:
-            raise ConfigError(f"source {source!r}: only local folders and files are supported; name a path")
-        try:
-            source.encode()
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"source {source!r}: the name is not valid UTF-8; rename it") from error
-    paths = sorted({Path(os.path.abspath(source)) for source in sources})  # noqa: PTH100 - see above
-    inner = {path for path in paths for other in paths if path != other and path.is_relative_to(other)}
-    return tuple(str(path) for path in paths if path not in inner)
-
-
-def _resolved(path: str) -> Path:
-    try:
-        return Path(path).resolve()
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(f"{path!r}: its links lead in a circle; name the folder itself") from error
-
-
-_TEXTS = frozenset({"results", "model", "engine", "address", "order", "log_format"})
+_TEXTS = frozenset(
+    {
+        *("results", "model", "engine", "address", "order", "log_format"),
+        *("deadline", "max_runtime", "s3_endpoint", "pseudonym_key_file"),
+    }
+)
 _LISTS = frozenset({"source", "include", "exclude", "modalities"})
 _SWITCHES = frozenset({"reread", "retry_failed", "dry_run", "json"})
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from s3_server import credentials, serve_s3
 
 from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
 from batch_fracture.config import RunConfig
 from batch_fracture.run import run
 from batch_fracture.screen import PlainScreen
+from batch_fracture.store.bucket import Access, forget_clients, s3_client
 from batch_fracture.summary import Report
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -51,6 +54,25 @@ def ray_session() -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Endpoint of a real S3 server that lasts as long as the tests."""
+    with serve_s3() as (endpoint, _pid):
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of a new empty bucket; this process and its children find the server and may use it."""
+    for name, value in credentials(s3_server).items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3_client(Access()).create_bucket(Bucket=name)
+    yield name
+    forget_clients()
 
 
 @pytest.fixture(scope="session")

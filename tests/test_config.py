@@ -64,7 +64,7 @@ def test_sources_inside_others_are_dropped_and_order_does_not_matter(tmp_path: P
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("", "a SOURCE is empty"), ("s3://b/x", "only local"), ("a\udcff", "not valid UTF-8")],
+    [("", "a SOURCE is empty"), ("ftp://b/x", "s3://BUCKET/PREFIX"), ("a\udcff", "not valid UTF-8")],
 )
 def test_what_is_no_source(source: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -19,6 +19,7 @@ from batch_fracture.results.work import Purpose
 TODAY = date(2026, 11, 23)
 PURPOSE = Purpose(
     sources=("/archive",),
+    s3_endpoint=None,
     include=(),
     exclude=(),
     model="m",

@@ -30,6 +30,7 @@ class Purpose:
     """What a run was asked to do. An unfinished run with an equal purpose is resumed."""
 
     sources: tuple[str, ...]
+    s3_endpoint: str | None
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     model: str

@@ -1,0 +1,94 @@
+"""A real S3 server for tests: SeaweedFS on 127.0.0.1, with its files in a temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+KEY, SECRET = "test-key", "test-secret"
+START_WITHIN_S = 60.0
+
+
+@contextlib.contextmanager
+def serve_s3() -> Iterator[tuple[str, int]]:
+    """(endpoint, pid) of a server that is ready; it is killed afterwards, and its files are removed."""
+    folder = Path(tempfile.mkdtemp(prefix="bf-s3-"))
+    master, volume, filer, s3 = free_ports(4)
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    command = [
+        str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
+        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
+        f"-s3.config={folder / 's3.json'}", "-volume.max=50", "-master.volumeSizeLimitMB=64",
+    ]  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    endpoint = f"http://127.0.0.1:{s3}"
+    try:
+        _wait_for(endpoint, server, folder / "log")
+        yield endpoint, server.pid
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+        for port in (master, volume, filer, s3):
+            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                stale.unlink(missing_ok=True)
+            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port + 10_000}.sock"):
+                stale.unlink(missing_ok=True)
+
+
+def credentials(endpoint: str) -> dict[str, str]:
+    """The environment that reaches the server, and no other configuration of AWS."""
+    return {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; SeaweedFS takes each of them plus 10,000 for gRPC too."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe, socket.socket() as grpc:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                grpc.bind(("127.0.0.1", port + 10_000))
+                found.append(port)
+    return found
+
+
+def _wait_for(endpoint: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(endpoint, timeout=2).close()
+        except urllib.error.HTTPError:  # it asks who we are: it is there
+            return
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"the S3 server did not start: {log.read_text()[-2000:]}")
