@@ -50,7 +50,7 @@ def _absolute(source: str) -> str:
     if _SCHEME.match(source):
         known = ", ".join(f"{scheme}://BUCKET/PREFIX" for scheme in bucket.SCHEMES)
         raise ConfigError(f"source {source!r}: name a folder, a file, or one of {known}")
-    return os.path.abspath(source)
+    return os.path.abspath(source)  # noqa: PTH100 - see above
 
 
 def _is_below(location: str, source: str) -> bool:
