@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -18,6 +19,8 @@ from batch_fracture.results.work import Manifest, Purpose, run_id_of
 
 MIN_UNIT_ROWS, MAX_UNIT_ROWS, WANTED_UNITS = 100, 2000, 32
 """A unit is what an interruption can cost and what a Parquet file holds: small archives get small ones."""
+BATCH_ROWS = 65_536
+"""Rows whose names are Python strings at one time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +46,8 @@ def plan_run(listing: pa.Table, table: ReadingsTable | None, purpose: Purpose, *
     """
     images = listing.append_column("reading_id", _reading_ids(listing, purpose.model_digest))
     settled, retried_later = _settled(images, table, purpose, read_date)
-    pending = images.filter(pc.invert(pc.is_in(images["reading_id"], value_set=settled)))
-    chosen = _ordered(pending, purpose.order)[: purpose.limit]
+    pending = images.filter(pc.invert(pc.is_in(images["reading_id"], settled))) if len(settled) else images
+    chosen = _first(pending, purpose.order, purpose.limit)
     chosen = (
         chosen.append_column("unit", _units(len(chosen))).select(schema.MANIFEST.names).cast(schema.MANIFEST)
     )
@@ -69,9 +72,18 @@ def reading_id(image_uri: str, image_version: str, model_digest: str) -> str:
     return hashlib.blake2b(b"".join(b"%d:%s" % (len(p), p) for p in parts), digest_size=16).hexdigest()
 
 
-def _reading_ids(listing: pa.Table, model_digest: str) -> pa.Array:
-    pairs = zip(listing["image_uri"].to_pylist(), listing["image_version"].to_pylist(), strict=True)
-    return pa.array([reading_id(uri, version, model_digest) for uri, version in pairs], pa.string())
+def _reading_ids(listing: pa.Table, model_digest: str) -> pa.ChunkedArray:
+    """Of every image, a batch at a time: a million at once would be 400 MB of Python strings."""
+    named = listing.select(["image_uri", "image_version"])
+    ids = [
+        pa.array(map(reading_id, *_texts(batch), itertools.repeat(model_digest)), pa.string())
+        for batch in named.to_batches(max_chunksize=BATCH_ROWS)
+    ]
+    return pa.chunked_array(ids, pa.string())
+
+
+def _texts(batch: pa.RecordBatch) -> tuple[list[str], ...]:
+    return tuple(column.to_pylist() for column in batch.columns)
 
 
 def _settled(
@@ -118,11 +130,13 @@ GROUP BY reading_id
 """  # noqa: S608 - only constants of this module stand in the text
 
 
-def _ordered(images: pa.Table, order: str) -> pa.Table:
+def _first(images: pa.Table, order: str, limit: int | None) -> pa.Table:
+    """The first `limit` in that order, or all; only those are copied."""
     if order == "listed":
-        return images
+        return images[:limit]
     direction = "descending" if order == "newest" else "ascending"
-    return images.sort_by([("modified_at", direction), ("image_uri", "ascending")])
+    ranked = pc.sort_indices(images, [("modified_at", direction), ("image_uri", "ascending")])
+    return images.take(ranked[:limit])
 
 
 def _units(count: int) -> pa.Array:

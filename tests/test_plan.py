@@ -162,3 +162,21 @@ def test_a_transient_failure_is_retried_five_times(add: Callable[..., ReadingsTa
     assert not is_planned(sixth)
     assert plan(sixth).retried_later == 0
     assert is_planned(sixth, retry_failed=True)
+
+
+def test_ids_do_not_depend_on_how_the_listing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plan(None, 7, order="listed").manifest
+    monkeypatch.setattr("batch_fracture.plan.BATCH_ROWS", 3)
+    cut = plan(None, 7, order="listed").manifest
+    assert cut.images.equals(whole.images)
+    assert cut.run_id == whole.run_id
+    assert cut.images["reading_id"].to_pylist() == [
+        reading_id(f"/archive/{n:04d}", "1-1", "d1") for n in range(7)
+    ]
+
+
+def test_an_empty_listing_plans_nothing(add: Callable[..., ReadingsTable]) -> None:
+    for table in (None, add(None)):
+        manifest = plan(table, 0).manifest
+        assert (len(manifest.images), manifest.listed, manifest.unchanged) == (0, 0, 0)
+        assert manifest.images.schema.equals(schema.MANIFEST)
