@@ -1,7 +1,7 @@
 """How long planning takes and how much memory it needs, as archives grow.
 
-Lists 10 k, 100 k and 1 M objects (a stub of ListObjectsV2; a CSV and a Parquet list of the same) against no table
-and against a table in which every one of them was read, by the command itself:
+Lists 10 k, 100 k and 1 M objects (a stub of ListObjectsV2, a CSV and a Parquet list of the same) against no
+table, and against one in which every object was read, by the command itself:
 
     python -m benchmarks.plan_scale [--sizes 10000,100000,1000000] [--sources s3,csv,parquet] [--repeats 3]
 
