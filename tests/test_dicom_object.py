@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,40 @@ def test_values_that_are_no_short_text_are_left_out() -> None:
     longer = content.replace(b"LO\x40\0" + said[:64].encode(), b"LO\x42\0" + said.encode())
     assert _header(longer).manufacturer is None
     assert _header(content.replace(b"a report", b"a\nreport")).manufacturer is None
+
+
+@pytest.mark.parametrize(
+    ("keyword", "column"),
+    [
+        ("Modality", "modality"),
+        ("BodyPartExamined", "body_part_examined"),
+        ("ViewPosition", "view_position"),
+        ("ImageLaterality", "laterality"),
+        ("Laterality", "laterality"),
+        ("PhotometricInterpretation", "photometric_interpretation"),
+    ],
+)
+@pytest.mark.parametrize(
+    "typed", ["Hand of Mrs S.", "DOE^JANE", "HAND\\WRIST 4/1/31", "HAND OF MRS SMITH", "\u00c4"]
+)
+def test_free_text_in_the_place_of_a_code_is_left_out(keyword: str, column: str, typed: str) -> None:
+    content = drawing.dicom(GREY, **{keyword: "TWELVE LONG\\X"})
+    assert getattr(_header(content), column) == "TWELVE LONG\\X"
+    assert getattr(_header(_with_value(keyword, typed)), column) is None
+
+
+def _with_value(keyword: str, value: str) -> bytes:
+    """An object with any value at all, which pydicom itself would not write without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return drawing.dicom(GREY, SpecificCharacterSet="ISO_IR 192", **{keyword: value})
+
+
+def test_a_transfer_syntax_that_nobody_registered_is_left_out() -> None:
+    content = drawing.dicom(GREY, syntax=JPEGBaseline8Bit, PixelData=encapsulate([b"1"]))
+    mine = content.replace(b"1.2.840.10008.1.2.4.50", b"1.2.826.0.19310401.777")
+    assert _header(mine).transfer_syntax_uid is None
+    assert _error(mine).code == Code.UNSUPPORTED
 
 
 def test_a_uid_that_is_none_is_left_out() -> None:

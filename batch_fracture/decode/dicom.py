@@ -21,7 +21,16 @@ from pydicom.uid import (
 
 from batch_fracture.codes import Code
 from batch_fracture.decode import sniff, window
-from batch_fracture.decode.dicom_object import first, guard, number, parse, text, transfer_syntax, uid
+from batch_fracture.decode.dicom_object import (
+    code_string,
+    first,
+    guard,
+    number,
+    parse,
+    text,
+    transfer_syntax,
+    uid,
+)
 from batch_fracture.decode.header import ImageHeader
 from batch_fracture.errors import ImageError
 
@@ -41,7 +50,9 @@ ALLOWED_UIDS = {
     "series_instance_uid": "SeriesInstanceUID",
     "sop_instance_uid": "SOPInstanceUID",
 }
-"""Column of `readings` -> DICOM keyword: with `ALLOWED` all that ever leaves a header as text."""
+"""Column of `readings` -> DICOM keyword: with `ALLOWED` all that ever leaves a header as text. All but
+Manufacturer, a Long String, are Code Strings and UIDs; free text in their place may name a patient, and is
+left out."""
 _OTHERS = ("Rows", "Columns", "BitsStored", "NumberOfFrames", "Laterality", "SOPClassUID")
 _KEYWORDS = [*ALLOWED.values(), *ALLOWED_UIDS.values(), *_OTHERS]
 _RADIOGRAPH_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.", "1.2.840.10008.5.1.4.1.1.7.")
@@ -64,9 +75,10 @@ def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
 
 
 def _read_header(content: bytes, dataset: pydicom.Dataset, modalities: tuple[str, ...]) -> ImageHeader:
-    fields = {name: text(dataset, keyword) for name, keyword in ALLOWED.items()}
+    fields = {name: code_string(dataset, keyword) for name, keyword in ALLOWED.items()}
     fields |= {name: uid(dataset.get(keyword)) for name, keyword in ALLOWED_UIDS.items()}
-    fields["laterality"] = fields["laterality"] or text(dataset, "Laterality")
+    fields["laterality"] = fields["laterality"] or code_string(dataset, "Laterality")
+    fields["manufacturer"] = text(dataset, ALLOWED["manufacturer"])
     _refuse_others(dataset, fields["modality"], modalities)
     rows, columns, bits = (number(dataset, keyword) for keyword in ("Rows", "Columns", "BitsStored"))
     if not (rows and columns and 0 < rows < 2**16 and 0 < columns < 2**16 and 0 < (bits or 1) <= 64):

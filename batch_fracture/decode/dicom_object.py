@@ -13,6 +13,7 @@ from typing import TypeVar
 import pydicom
 from pydicom.multival import MultiValue
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -27,6 +28,7 @@ T = TypeVar("T")
 MAX_INFLATED_BYTES = 2**30
 _MAX_TEXT = 64
 """Characters of the longest value that an allow-listed element may have (PS3.5 6.2: LO, UI)."""
+_CODE_STRING = re.compile(r"[A-Z0-9 _]{0,16}")
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
 _META_START, _GROUP_LENGTH_END = 132, 144
 
@@ -55,10 +57,10 @@ def parse(content: bytes, *, header_only: list[str] | None = None) -> pydicom.Da
 
 
 def transfer_syntax(content: bytes, dataset: pydicom.Dataset) -> str | None:
-    """Transfer Syntax UID; without a file header, the encoding that the elements themselves show."""
+    """Transfer Syntax UID, if PS3.6 A lists it; without a file header, what the elements themselves show."""
     declared = _declared_syntax(content) or dataset.file_meta.get("TransferSyntaxUID")
     if declared:
-        return uid(declared)
+        return str(declared) if UID(str(declared)).type == "Transfer Syntax" else None
     is_implicit, is_little = dataset.original_encoding
     if is_implicit:
         return str(ImplicitVRLittleEndian)
@@ -72,6 +74,12 @@ def text(dataset: pydicom.Dataset, keyword: str) -> str | None:
         value = "\\".join(map(str, value))
     written = str(value).strip() if value is not None else ""
     return written if 0 < len(written) <= _MAX_TEXT and written.isprintable() else None
+
+
+def code_string(dataset: pydicom.Dataset, keyword: str) -> str | None:
+    """A Code String (PS3.5 6.2), or several; None for free text that somebody typed into its place."""
+    value = text(dataset, keyword)
+    return value if value and all(map(_CODE_STRING.fullmatch, value.split("\\"))) else None
 
 
 def uid(value: object) -> str | None:
