@@ -10,6 +10,7 @@ from typing import Any
 from batch_fracture import bundle
 from batch_fracture.deadline import stop_at
 from batch_fracture.errors import ConfigError
+from batch_fracture.privacy import PseudonymKey
 from batch_fracture.results.work import Purpose
 from batch_fracture.settings import RADIOGRAPH_MODALITIES, ReadingSettings
 from batch_fracture.store import Access
@@ -85,8 +86,12 @@ class RunConfig:
         """How buckets are reached."""
         return Access(s3_endpoint=self.s3_endpoint)
 
-    def purpose(self, model: bundle.Bundle) -> Purpose:
+    def purpose(self, model: bundle.Bundle, key: PseudonymKey | None = None) -> Purpose:
         """What this run is for, as its manifest records it.
+
+        Args:
+            model: the bundle.
+            key: of the pseudonyms, when they are wanted.
 
         Raises:
             ConfigError: the bundle has no such operating point.
@@ -108,6 +113,8 @@ class RunConfig:
             limit=self.limit,
             reread=self.reread,
             retry_failed=self.retry_failed,
+            pseudonym_key_id=key.key_id if key else None,
+            shown_sources=tuple(key.hide(self.source)) if key else self.source,
         )
 
     def _refuse_results_inside_source(self) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from batch_fracture.errors import WriteError
 
 
-def put_once(path: Path, write: Callable[[Path], object]) -> bool:
+def put_once(path: Path, content: bytes) -> bool:
     """Put a file in place if nothing stands there yet; afterwards it and its name are on disk.
 
     Args:
         path: where it goes; missing parents are made.
-        write: writes the whole content to the path that it is given.
+        content: the whole of it.
 
     Returns:
         True when this call put it, False when something stood there already.
@@ -23,10 +23,10 @@ def put_once(path: Path, write: Callable[[Path], object]) -> bool:
     Raises:
         WriteError: want of space or access; nothing is left in its place.
     """
-    return _place(path, write, lambda partial: _link(partial, path))
+    return _place(path, content, lambda partial: _link(partial, path))
 
 
-def put(path: Path, write: Callable[[Path], object]) -> None:
+def put(path: Path, content: bytes) -> None:
     """Put a file in place, in one step, instead of whatever stands there.
 
     Raises:
@@ -37,7 +37,12 @@ def put(path: Path, write: Callable[[Path], object]) -> None:
         partial.replace(path)
         return True
 
-    _place(path, write, replace)
+    _place(path, content, replace)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is one that is being written, or was when its writer died."""
+    return path.name.startswith(".") and path.suffix == ".partial"
 
 
 def make_folder(path: Path) -> None:
@@ -64,12 +69,12 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _place(path: Path, write: Callable[[Path], object], into: Callable[[Path], bool]) -> bool:
+def _place(path: Path, content: bytes, into: Callable[[Path], bool]) -> bool:
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     try:
         make_folder(path.parent)
         try:
-            write(partial)
+            partial.write_bytes(content)
             sync_file(partial)
             placed = into(partial)
         finally:

@@ -1,5 +1,7 @@
 """Places where a test makes the process die, so that what happens then is shown and not believed.
 
+Every step that leaves something behind has one before it and one after it: `STEPS`.
+
 `BATCH_FRACTURE_FAILPOINTS=name=action[@text],...`: at the point `name`, when its subject contains `text`,
 do `action`: `segv` (die as a crashing decoder does), `hang` (never come back), `kill` (SIGKILL) or
 `memory` (ask for more than there is). Without the variable a point costs one dictionary look-up.
@@ -7,11 +9,23 @@ do `action`: `segv` (die as a crashing decoder does), `hang` (never come back), 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 VARIABLE = "BATCH_FRACTURE_FAILPOINTS"
+STEPS = ("plan", "lease", "manifest", "unit", "verify", "copy", "commit", "record", "clean-up")
+"""In their order; each gives the points `before-STEP` and `after-STEP`."""
+
+
+@contextlib.contextmanager
+def step(name: str, subject: str = "") -> Iterator[None]:
+    """A step of a run: one of `STEPS`, with what it works on."""
+    failpoint(f"before-{name}", subject)
+    yield
+    failpoint(f"after-{name}", subject)
 
 
 def failpoint(name: str, subject: str = "") -> None:

@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from batch_fracture import durable
-from batch_fracture.errors import WorkHeldError, WriteError
+from batch_fracture.errors import ResultsError, WorkHeldError, WriteError
+from batch_fracture.failpoints import step
+from batch_fracture.results.work import WorkFolder
 
 RENEWED_EVERY_S = 30.0
 EXPIRES_AFTER_S = 300.0
@@ -57,9 +58,9 @@ class Owner:
         return f"process {self.pid} on {self.host}"
 
 
-def current_owner(folder: Path) -> Owner | None:
+def current_owner(work: WorkFolder) -> Owner | None:
     """Who holds the lease in a work folder; None when nobody alive does."""
-    found = _newest(folder)
+    found = _newest(work)
     return found[1] if found and found[1].is_alive() else None
 
 
@@ -67,27 +68,28 @@ class Lease:
     """Holds a work folder while the `with` block runs.
 
     Args:
-        folder: the work folder.
-        run_id: named in the error.
+        work: the work folder.
 
     Raises:
         WorkHeldError: on entry, when another live process holds it.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self._folder = folder
-        self._run_id = run_id
+    def __init__(self, work: WorkFolder) -> None:
+        self._work = work
+        self._folder = work.home.folder
+        self._number = 0
         self._ended = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        found = _newest(self._folder)
-        if found and found[1].is_alive():
-            raise self._held(found[1])
-        self._path = self._folder / f"lease-{(found[0] if found else 0) + 1:06d}.json"
-        if not durable.put_once(self._path, _write):
-            winner = _newest(self._folder)
-            raise self._held(winner[1] if winner else None)
+        with step("lease", self._work.run_id):
+            found = _newest(self._work)
+            if found and found[1].is_alive():
+                raise self._held(found[1])
+            self._number = (found[0] if found else 0) + 1
+            if not self._folder.put_once(self._name, _sign_of_life()):
+                winner = _newest(self._work)
+                raise self._held(winner[1] if winner else None)
         self._renewer.start()
         return self
 
@@ -96,31 +98,50 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._renewer.join()
-        self._path.unlink(missing_ok=True)
+        self._folder.delete(self._name)
+
+    def check(self) -> None:
+        """Make sure that nobody has taken the lease over while this process was not heard of.
+
+        Raises:
+            WorkHeldError: somebody has.
+        """
+        found = _newest(self._work)
+        if found is None or found[0] != self._number:
+            raise self._held(found[1] if found else None)
+
+    @property
+    def _name(self) -> str:
+        return f"{self._work.path}/{_PREFIX}{self._number:06d}.json"
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
-            if self._path.parent.is_dir():
-                with contextlib.suppress(WriteError):  # the disk may be full now and not the next time
-                    durable.put(self._path, _write)
+            with contextlib.suppress(WriteError, ResultsError):  # what ails the store may be over next time
+                if self._folder.get(self._name) is not None:
+                    self._folder.put(self._name, _sign_of_life())
 
     def _held(self, owner: Owner | None) -> WorkHeldError:
         return WorkHeldError(
-            f"run {self._run_id} is being done by {owner or 'another process'}; wait for it, or stop it first"
+            f"run {self._work.run_id} is being done by {owner or 'another process'}; "
+            "wait for it, or stop it first"
         )
 
 
-def _newest(folder: Path) -> tuple[int, Owner] | None:
-    for path in sorted(folder.glob("lease-*.json"), reverse=True):
-        try:
-            return int(path.stem.removeprefix("lease-")), Owner(**json.loads(path.read_text()))
-        except FileNotFoundError:  # released between the listing and this read
-            continue
+_PREFIX = "lease-"
+
+
+def _newest(work: WorkFolder) -> tuple[int, Owner] | None:
+    folder = work.home.folder
+    names = [name for name in folder.children(work.path) if name.startswith(_PREFIX)]
+    for name in sorted(names, reverse=True):
+        content = folder.get(f"{work.path}/{name}")
+        if content:  # else it was released between the listing and this read
+            return int(name.removeprefix(_PREFIX).partition(".")[0]), Owner(**json.loads(content))
     return None
 
 
-def _write(path: Path) -> None:
-    path.write_text(json.dumps(asdict(Owner.myself())))
+def _sign_of_life() -> bytes:
+    return json.dumps(asdict(Owner.myself())).encode()
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from batch_fracture import schema
 from batch_fracture.codes import DECIDED_BY_SETTINGS, MAX_RETRIES, TRANSIENT, Status
+from batch_fracture.privacy import PseudonymKey, pseudonymise
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.work import Manifest, Purpose, run_id_of
 
@@ -32,7 +33,14 @@ class Plan:
     """Of the unchanged: transient failures that a later night will try again."""
 
 
-def plan_run(listing: pa.Table, table: ReadingsTable | None, purpose: Purpose, *, read_date: date) -> Plan:
+def plan_run(
+    listing: pa.Table,
+    table: ReadingsTable | None,
+    purpose: Purpose,
+    *,
+    read_date: date,
+    key: PseudonymKey | None = None,
+) -> Plan:
     """Decide which listed images are to be read.
 
     Args:
@@ -40,11 +48,12 @@ def plan_run(listing: pa.Table, table: ReadingsTable | None, purpose: Purpose, *
         table: the newest version of the results; None when there are none yet.
         purpose: model, settings and flags.
         read_date: UTC day of this night; a transient failure of the same day is not tried again.
+        key: readings are named after pseudonyms under it, so that a name tells nothing of the image.
 
     Returns:
         The plan; its manifest may be empty.
     """
-    images = listing.append_column("reading_id", _reading_ids(listing, purpose.model_digest))
+    images = listing.append_column("reading_id", _reading_ids(listing, purpose.model_digest, key))
     settled, retried_later = _settled(images, table, purpose, read_date)
     pending = images.filter(pc.invert(pc.is_in(images["reading_id"], settled))) if len(settled) else images
     chosen = _first(pending, purpose.order, purpose.limit)
@@ -72,9 +81,10 @@ def reading_id(image_uri: str, image_version: str, model_digest: str) -> str:
     return hashlib.blake2b(b"".join(b"%d:%s" % (len(p), p) for p in parts), digest_size=16).hexdigest()
 
 
-def _reading_ids(listing: pa.Table, model_digest: str) -> pa.ChunkedArray:
+def _reading_ids(listing: pa.Table, model_digest: str, key: PseudonymKey | None) -> pa.ChunkedArray:
     """Of every image, a batch at a time: a million at once would be 400 MB of Python strings."""
     named = listing.select(["image_uri", "image_version"])
+    named = pseudonymise(named, key) if key else named
     ids = [
         pa.array(map(reading_id, *_texts(batch), itertools.repeat(model_digest)), pa.string())
         for batch in named.to_batches(max_chunksize=BATCH_ROWS)

@@ -7,12 +7,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from batch_fracture import schema
 from batch_fracture.codes import Status
 from batch_fracture.errors import ConfigError, ResultsError
-from batch_fracture.results.table import ReadingsTable, find_home
+from batch_fracture.results.home import find_home
+from batch_fracture.results.records import read_records
+from batch_fracture.results.table import ReadingsTable
 
 LATEST_SQL = f"""
 CREATE VIEW latest AS
@@ -39,7 +39,7 @@ def connect(results: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("readings", table.rows())
-    connection.register("runs", ds.dataset(sorted(map(str, home.runs.glob("*.parquet"))), schema=schema.RUNS))
+    connection.register("runs", read_records(home))
     connection.execute(LATEST_SQL)
     return connection
 

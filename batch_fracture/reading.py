@@ -7,9 +7,10 @@ import os
 import queue
 import tempfile
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,73 +19,32 @@ import pyarrow as pa
 from batch_fracture.bundle import Bundle
 from batch_fracture.classifier import FractureClassifier, Provenance
 from batch_fracture.cluster import Resources, ray_cluster
-from batch_fracture.codes import TRANSIENT, Code
+from batch_fracture.codes import Code
+from batch_fracture.endings import COMPLETE, INTERRUPTED, LATE, Ending, OutageGuard
 from batch_fracture.engines import TORCH_FP32, choose
 from batch_fracture.errors import BatchFractureError
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.isolate import read_isolated
-from batch_fracture.results.records import Outcome
 from batch_fracture.results.units import UnitWriter
 from batch_fracture.results.work import Manifest
 from batch_fracture.screen import Screen
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store import Access
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-OUTAGE_ROWS = 500
-"""So many fetches that fail one after another for one cause are the store's fault, not the images'."""
 POLL_S = 0.2
 """How long a signal may go unheard."""
+GRACE_S = 20.0
+"""After a signal or the deadline, units that were begun may be finished so long, and no other is begun.
+Schedulers must wait longer than that before they kill."""
 LEAVE_WITHIN_S = 5.0
 """How long the chain may take to end at its next batch, before Ray is shut down under it."""
 MIN_LOST, LOST_SHARE = 100, 0.01
 """More images than both that crash or stall even alone mean that this machine is at fault: the run stops."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """Why the reading ended."""
-
-    outcome: Outcome
-    message: str | None = None
-
-
-@dataclass(kw_only=True)
-class OutageGuard:
-    """Counts fetches that failed in a row for one cause."""
-
-    code: str | None = None
-    streak: int = 0
-    units: set[int] = field(default_factory=set)
-    """Units that the streak has touched; none of them may be committed."""
-
-    def see(self, rows: pa.Table) -> bool:
-        """Take rows of `schema.UNIT_FILE`; True once the streak is an outage."""
-        columns = (rows[name].to_pylist() for name in ("error_stage", "error_code", "unit"))
-        for stage, code, unit in zip(*columns, strict=True):
-            if stage != "fetch" or code not in TRANSIENT:
-                self.code, self.streak, self.units = None, 0, set()
-                continue
-            if code != self.code:
-                self.code, self.streak, self.units = code, 0, set()
-            self.streak += 1
-            self.units.add(unit)
-            if self.streak >= OUTAGE_ROWS:
-                return True
-        return False
-
-    def ending(self) -> Ending:
-        """What the outage means for the run."""
-        return Ending(
-            outcome=Outcome.STORE_OUTAGE,
-            message=f"{self.streak} fetches in a row ended with {self.code}: none of those is committed; "
-            "check the store and run again",
-        )
-
-
-_COMPLETE = Ending(outcome=Outcome.COMPLETE)
-_INTERRUPTED = Ending(outcome=Outcome.INTERRUPTED, message="stopped by a signal")
 _LOST_FOR = frozenset({Code.DECODER_CRASHED, Code.TIMED_OUT, Code.OUT_OF_MEMORY})
 
 
@@ -98,6 +58,7 @@ class Job:
     """As asked for; None chooses by hardware."""
     address: str
     settings: ReadingSettings
+    access: Access
 
 
 def log_file(run_id: str) -> Path:
@@ -128,6 +89,8 @@ class Reading:
         self._screen = screen
         self._stop = stop
         self._log_file = log_file(job.manifest.run_id)
+        self._finishing: set[int] | None = None
+        self._grace_ends = 0.0
 
     def read(self) -> Ending:
         """Run the chain, then the second pass over what it lost.
@@ -137,11 +100,11 @@ class Reading:
         """
         images = self._writer.missing()
         if not len(images):
-            return _COMPLETE
+            return COMPLETE
         with ray_cluster(self._job.address, self._log_file) as resources:
             run = _provenance(self._job, resources)
             ending = self._run_chain(images, run, resources)
-        if ending is _COMPLETE and len(self._writer.missing()):
+        if ending is COMPLETE and len(self._writer.missing()):
             ending = self._read_lost(run)
         return ending
 
@@ -153,9 +116,9 @@ class Reading:
         on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
-        dataset = build_dataset(images, run, job.model.input, job.settings, workers)
+        dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
         try:
-            for rows in _until_stopped(dataset, self._stop):
+            for rows in _batches_while(self._goes_on, dataset):
                 self._take(rows)
                 if guard.see(rows):
                     self._writer.discard(guard.units)
@@ -166,7 +129,20 @@ class Reading:
                 f"run {job.manifest.run_id} stopped: {cause} (log: {self._log_file}); "
                 "finished units are kept, run again to go on"
             ) from error
-        return _INTERRUPTED if self._stop.requested else _COMPLETE
+        return self._stopped() or COMPLETE
+
+    def _goes_on(self) -> bool:
+        """Until a stop is asked for; then while units that were begun may be finished."""
+        if not self._stop.requested:
+            return True
+        if self._finishing is None:
+            self._finishing, self._grace_ends = set(self._writer.begun), time.monotonic() + GRACE_S
+        return bool(self._finishing & self._writer.begun) and time.monotonic() < self._grace_ends
+
+    def _stopped(self) -> Ending | None:
+        if not self._stop.requested:
+            return None
+        return INTERRUPTED if self._stop.signalled else LATE
 
     def _read_lost(self, run: Provenance) -> Ending:
         """The second pass over images that were lost with their workers."""
@@ -176,7 +152,9 @@ class Reading:
         most = max(MIN_LOST, len(job.manifest.images) * LOST_SHARE)
         causes: Counter[str] = Counter()
         num_children = len(os.sched_getaffinity(0))
-        for decoded in read_isolated(lost, job.model.input, job.settings, num_children=num_children):
+        for decoded in read_isolated(
+            lost, job.model.input, job.settings, num_children=num_children, access=job.access
+        ):
             rows = classifier(decoded)
             self._take(rows)
             causes.update(code for code in rows["error_code"].to_pylist() if code in _LOST_FOR)
@@ -186,17 +164,17 @@ class Reading:
                         f"run {job.manifest.run_id} stopped: {count} images ended with {cause}, too many "
                         "to be the images' fault; nothing was committed; check this machine's memory"
                     )
-            if self._stop.requested:
-                return _INTERRUPTED
-        return _COMPLETE
+            if ending := self._stopped():
+                return ending
+        return COMPLETE
 
     def _take(self, rows: pa.Table) -> None:
         self._writer.add(rows)
         self._screen.progress(rows)
 
 
-def _until_stopped(dataset: Dataset, stop: Interrupt) -> Iterator[pa.Table]:
-    """The chain's batches. It runs in a thread, so that a signal is heard while no batch comes."""
+def _batches_while(goes_on: Callable[[], bool], dataset: Dataset) -> Iterator[pa.Table]:
+    """The chain's batches. It runs in a thread, so that a stop is heard while no batch comes."""
     ready: queue.Queue[pa.Table | BaseException | None] = queue.Queue(maxsize=4)
     left = threading.Event()
 
@@ -219,7 +197,7 @@ def _until_stopped(dataset: Dataset, stop: Interrupt) -> Iterator[pa.Table]:
     chain = threading.Thread(target=pump, name="chain", daemon=True)
     chain.start()
     try:
-        while not stop.requested:
+        while goes_on():
             with contextlib.suppress(queue.Empty):
                 item = ready.get(timeout=POLL_S)
                 if isinstance(item, BaseException):

@@ -18,6 +18,7 @@ from s3_server import credentials, serve_s3
 
 from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
 from batch_fracture.config import RunConfig
+from batch_fracture.results.home import Home, find_home
 from batch_fracture.run import run
 from batch_fracture.screen import PlainScreen
 from batch_fracture.store.bucket import Access, forget_clients, s3_client
@@ -73,6 +74,14 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     s3_client(Access()).create_bucket(Bucket=name)
     yield name
     forget_clients()
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """An empty results location, on disk and in a bucket of a real S3 server."""
+    if request.param == "disk":
+        return find_home(str(tmp_path / "results"), create=True)
+    return find_home(f"s3://{request.getfixturevalue('bucket')}/nightly/results", create=True)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def serve_s3() -> Iterator[tuple[str, int]]:
         str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0",
         f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
-        f"-s3.config={folder / 's3.json'}", "-volume.max=50", "-master.volumeSizeLimitMB=64",
+        f"-s3.config={folder / 's3.json'}", "-volume.max=2000", "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

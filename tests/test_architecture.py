@@ -20,10 +20,12 @@ ONE_TEST_FOR_ALL = {"doctor", "engines", "synthetic"}
 """Packages whose parts are tested through their door."""
 TESTED_WITH = {
     "cli_run": "test_cli.py",
+    "bucket_folder": "test_results_folder.py",
     "card": "test_training_shipped.py",
     "fit": "test_training_train.py",
     "fold": "test_training_export.py",
     "network": "test_training_loop.py",
+    "settle": "test_run.py",
 }
 """Modules that are tested beside what they serve."""
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 40

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -46,3 +48,14 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     with Interrupt(print) as stop, stop.graceful():
         os.kill(os.getpid(), signal.SIGHUP)
         assert not stop.requested
+
+
+def test_the_deadline_is_announced_once_and_interrupts_nothing() -> None:
+    said: list[str] = []
+    soon = datetime.now().astimezone() + timedelta(seconds=0.1)
+    with Interrupt(said.append, soon) as stop, stop.graceful():
+        assert not stop.requested
+        time.sleep(0.15)
+        assert (stop.requested, stop.late, stop.signalled) == (True, True, False)
+        assert stop.requested
+    assert said == [f"the deadline {soon:%H:%M} has come: finishing up, committing what is complete"]

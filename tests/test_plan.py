@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from test_results_table import put_file
 
 from batch_fracture import schema
 from batch_fracture.codes import Code, Status
 from batch_fracture.plan import Plan, plan_run, reading_id
-from batch_fracture.results.table import ReadingsTable, find_home
+from batch_fracture.results.home import find_home
+from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.work import Purpose
 
 TODAY = date(2026, 11, 23)
@@ -33,6 +34,8 @@ PURPOSE = Purpose(
     limit=None,
     reread=False,
     retry_failed=False,
+    pseudonym_key_id=None,
+    shown_sources=("/archive",),
 )
 
 
@@ -68,10 +71,8 @@ def add(tmp_path: Path) -> Callable[..., ReadingsTable]:
                 "settings_digest": settings,
             }
             table = ReadingsTable.open_or_create(home)
-            folder = home.readings / f"read_date={day}"
-            folder.mkdir(exist_ok=True)
-            pq.write_table(pa.Table.from_pylist([row], schema=schema.UNIT_FILE), folder / f"r{runs}.parquet")
-            assert table.commit([folder / f"r{runs}.parquet"], run_id=f"r{runs}", read_date=str(day))
+            file = put_file(home, f"r{runs}", pa.Table.from_pylist([row], schema=schema.UNIT_FILE), str(day))
+            assert table.commit([file], run_id=f"r{runs}", read_date=str(day))
         opened = ReadingsTable.open(home)
         assert opened is not None
         return opened
@@ -109,9 +110,9 @@ def test_order_and_limit(order: str, first: str) -> None:
 
 
 def test_units_grow_with_the_archive() -> None:
-    assert plan(None, 250).manifest.unit_sizes == {0: 100, 1: 100, 2: 50}
-    sizes = plan(None, 6400).manifest.unit_sizes
-    assert (len(sizes), set(sizes.values())) == (32, {200})
+    for count, sizes in ((250, [100, 100, 50]), (6400, [200] * 32)):
+        manifest = plan(None, count).manifest
+        assert [manifest.unit_size(unit) for unit in range(manifest.num_units)] == sizes
 
 
 def test_the_same_plan_has_the_same_run_id_and_any_change_another() -> None:

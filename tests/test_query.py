@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from test_results_table import put_file
 
 from batch_fracture import schema
 from batch_fracture.errors import ConfigError, ResultsError
 from batch_fracture.query import plain_rows, query
-from batch_fracture.results.table import Home, ReadingsTable, find_home
+from batch_fracture.results.home import Home, find_home
+from batch_fracture.results.table import ReadingsTable
 
 
 def add(home: Home, run_id: str, *rows: tuple[str, str, str]) -> None:
@@ -28,10 +29,9 @@ def add(home: Home, run_id: str, *rows: tuple[str, str, str]) -> None:
         }
         for uri, model, status in rows
     ]
-    path = home.readings / "read_date=2026-11-20" / f"{run_id}.parquet"
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(columns, schema=schema.UNIT_FILE), path)
-    assert table.commit([path], run_id=run_id, read_date="2026-11-20")
+    rows_of_run = pa.Table.from_pylist(columns, schema=schema.UNIT_FILE)
+    file = put_file(home, run_id, rows_of_run, "2026-11-20")
+    assert table.commit([file], run_id=run_id, read_date="2026-11-20")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def results(tmp_path: Path) -> str:
     home = find_home(str(tmp_path / "with 'quote' [1]*"), create=True)
     add(home, "r1", ("a", "m", "read"), ("b", "m", "failed"), ("c", "m", "failed"))
     add(home, "r2", ("a", "m", "failed"), ("b", "m", "read"), ("c", "m", "failed"), ("a", "n", "read"))
-    return str(home.path)
+    return home.uri
 
 
 def test_latest_is_the_newest_read_row_else_the_newest(results: str) -> None:

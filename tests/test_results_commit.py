@@ -1,72 +1,92 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import duckdb
+import pyarrow.parquet as pq
 import pytest
 from test_plan import PURPOSE, TODAY, listing
 from test_results_units import finished
 
-from batch_fracture.errors import BooksError
+from batch_fracture.errors import BooksError, CommitError
 from batch_fracture.plan import plan_run
+from batch_fracture.privacy import PseudonymKey
 from batch_fracture.results import commit as module
-from batch_fracture.results.commit import commit_units, prove
-from batch_fracture.results.table import Home, ReadingsTable, find_home
-from batch_fracture.results.units import UnitWriter, unit_path
-from batch_fracture.results.work import Manifest, WorkFolder, abandon, write_manifest
+from batch_fracture.results.commit import ProvenUnit, abandon, commit_units, prove
+from batch_fracture.results.home import Home
+from batch_fracture.results.table import ReadingsTable
+from batch_fracture.results.units import UnitWriter, unit_name
+from batch_fracture.results.work import Manifest, WorkFolder, write_manifest
 
 Ready = tuple[WorkFolder, Manifest]
+KEY = PseudonymKey(secret=b"0123456789abcdef0123456789abcdef")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = find_home(str(tmp_path / "results"), create=True)
-    ReadingsTable.open_or_create(made)
-    return made
+@pytest.fixture(autouse=True)
+def table(home: Home) -> None:
+    ReadingsTable.open_or_create(home)
 
 
-def ready(home: Home, count: int, *, model_digest: str = "d1", threshold: float = 0.5) -> Ready:
+def ready(
+    home: Home,
+    count: int,
+    *,
+    model_digest: str = "d1",
+    threshold: float = 0.5,
+    key: PseudonymKey | None = None,
+) -> Ready:
     """A run whose units are all finished."""
-    purpose = replace(PURPOSE, model_digest=model_digest, threshold=threshold)
-    manifest = plan_run(listing(count), ReadingsTable.open(home), purpose, read_date=TODAY).manifest
-    folder = write_manifest(home, manifest)
-    UnitWriter(folder, manifest).add(finished(manifest, range(count)))
-    return folder, manifest
+    purpose = replace(
+        PURPOSE, model_digest=model_digest, threshold=threshold, pseudonym_key_id=key.key_id if key else None
+    )
+    manifest = plan_run(listing(count), ReadingsTable.open(home), purpose, read_date=TODAY, key=key).manifest
+    work = write_manifest(home, manifest)
+    UnitWriter(work, manifest, key).add(finished(manifest, range(count)))
+    return work, manifest
 
 
-def units_of(folder: WorkFolder, manifest: Manifest) -> dict[int, object]:
-    return prove(folder, manifest, sorted(manifest.unit_sizes))
+def units_of(work: WorkFolder, manifest: Manifest) -> list[ProvenUnit]:
+    return prove(work, manifest, list(range(manifest.num_units)))
+
+
+def opened(home: Home) -> ReadingsTable:
+    table = ReadingsTable.open(home)
+    assert table is not None
+    return table
 
 
 def rows_in(home: Home) -> tuple[int, int]:
     """(rows, distinct reading ids) of the table as Delta says."""
-    table = ReadingsTable.open(home)
-    assert table is not None
-    sql = "SELECT count(*), count(DISTINCT reading_id) FROM read_parquet($files)"
-    return duckdb.execute(sql, {"files": table.files()}).fetchall()[0]
+    ids = opened(home).rows().to_table(columns=["reading_id"])["reading_id"].to_pylist()
+    return len(ids), len(set(ids))
 
 
-def globbed(home: Home) -> int:
-    return duckdb.execute(
-        f"SELECT count(*) FROM read_parquet('{home.readings}/read_date=*/*.parquet')"
-    ).fetchall()[0][0]
+def globbed(home: Home, table: str = "readings") -> int:
+    """Rows of all files in the partitions, committed or not."""
+    paths, system = home.folder.dataset_files(
+        [file.name for file in home.folder.files(table) if "/read_date=" in file.name]
+    )
+    return sum(pq.read_metadata(path, filesystem=system).num_rows for path in paths)
+
+
+def no_commit(*_args: object, **_names: object) -> bool:
+    raise KeyboardInterrupt
 
 
 def test_one_commit_brings_all_rows_and_readers_that_glob_agree(home: Home) -> None:
-    folder, manifest = ready(home, 250)
-    done = commit_units(home, folder, manifest, units_of(folder, manifest))
+    work, manifest = ready(home, 250)
+    done = commit_units(work, manifest, units_of(work, manifest))
     assert (done.version, done.tally.read, done.taken_by_other_runs) == (1, 250, 0)
     assert rows_in(home) == (250, 250)
     assert globbed(home) == 250
 
 
 def test_committing_again_changes_nothing(home: Home) -> None:
-    folder, manifest = ready(home, 120)
+    work, manifest = ready(home, 120)
     for _ in range(3):
-        done = commit_units(home, folder, manifest, units_of(folder, manifest))
+        done = commit_units(work, manifest, units_of(work, manifest))
         assert (done.version, done.tally.rows) == (1, 120)
     assert rows_in(home) == (120, 120)
 
@@ -82,11 +102,11 @@ def test_a_run_that_loses_the_race_drops_what_the_other_brought(
         table = reopen(home)
         if not raced:
             raced.append(True)
-            commit_units(home, *theirs, units_of(*theirs))
+            commit_units(*theirs, units_of(*theirs))
         return table
 
     monkeypatch.setattr(module, "_reopen", reopen_then_lose)
-    done = commit_units(home, *ours, units_of(*ours))
+    done = commit_units(*ours, units_of(*ours))
     assert (done.version, done.tally.rows, done.taken_by_other_runs) == (2, 120, 130)
     assert rows_in(home) == (250, 250)
     assert globbed(home) == 250
@@ -94,51 +114,108 @@ def test_a_run_that_loses_the_race_drops_what_the_other_brought(
 
 def test_a_run_whose_rows_are_all_taken_commits_nothing(home: Home) -> None:
     ours, theirs = ready(home, 110), ready(home, 110, threshold=0.4)
-    commit_units(home, *theirs, units_of(*theirs))
-    done = commit_units(home, *ours, units_of(*ours))
+    commit_units(*theirs, units_of(*theirs))
+    done = commit_units(*ours, units_of(*ours))
     assert (done.version, done.tally.rows, done.taken_by_other_runs) == (1, 0, 110)
     assert rows_in(home) == (110, 110)
 
 
 def test_different_models_both_commit(home: Home) -> None:
     for digest in ("d1", "d2"):
-        folder, manifest = ready(home, 110, model_digest=digest)
-        commit_units(home, folder, manifest, units_of(folder, manifest))
+        work, manifest = ready(home, 110, model_digest=digest)
+        commit_units(work, manifest, units_of(work, manifest))
     assert rows_in(home) == (220, 220)
 
 
 def test_books_that_do_not_balance_are_refused(home: Home) -> None:
-    folder, manifest = ready(home, 250)
+    work, manifest = ready(home, 250)
     with pytest.raises(BooksError, match=r"000002\.parquet"):
-        prove(folder, manifest, [0, 1])
+        prove(work, manifest, [0, 1])
+    other = home.folder.get(unit_name(work.path, 1)) or b""
+    home.folder.put(unit_name(work.path, 2), other)
     with pytest.raises(BooksError, match="holds 100 rows, 0 of its 50"):
-        unit_path(folder, 2).write_bytes(unit_path(folder, 1).read_bytes())
-        prove(folder, manifest, [0, 1, 2])
+        prove(work, manifest, [0, 1, 2])
+    home.folder.put(unit_name(work.path, 2), other[:-9])
+    with pytest.raises(BooksError, match="unit 2 cannot be read back"):
+        prove(work, manifest, [0, 1, 2])
+
+
+def test_a_unit_that_changes_after_its_proof_is_not_committed(home: Home) -> None:
+    work, manifest = ready(home, 150)
+    proven = units_of(work, manifest)
+    home.folder.put(unit_name(work.path, 1), home.folder.get(unit_name(work.path, 0)) or b"")
+    with pytest.raises(BooksError, match="unit 1 changed after it was proven"):
+        commit_units(work, manifest, proven)
+    assert rows_in(home) == (0, 0)
 
 
 def test_abandoning_removes_copies_that_were_never_committed(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, manifest = ready(home, 110)
-    committed: Callable[..., bool] = ReadingsTable.commit
-    monkeypatch.setattr(
-        ReadingsTable, "commit", lambda *_args, **_names: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
-    with pytest.raises(KeyboardInterrupt):
-        commit_units(home, folder, manifest, units_of(folder, manifest))
+    work, manifest = ready(home, 110)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ReadingsTable, "commit", no_commit)
+        commit_units(work, manifest, units_of(work, manifest))
     assert globbed(home) == 110
-    abandon(home, folder, ReadingsTable.open(home))
-    assert list(home.readings.glob("read_date=*/*")) == []
-    assert list(home.work.iterdir()) == []
-    monkeypatch.setattr(ReadingsTable, "commit", committed)
-    folder, manifest = ready(home, 110)
-    commit_units(home, folder, manifest, units_of(folder, manifest))
-    abandon(home, folder, ReadingsTable.open(home))
+    assert not abandon(work)
+    assert [f.name for f in home.folder.files("") if "_delta_log" not in f.name] == []
+    work, manifest = ready(home, 110)
+    commit_units(work, manifest, units_of(work, manifest))
+    assert abandon(work)
     assert rows_in(home) == (110, 110)
 
 
+def test_who_was_given_up_while_asleep_cannot_commit_what_was_removed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, manifest = ready(home, 110)
+    proven, commit = units_of(work, manifest), ReadingsTable.commit
+
+    def sleep_while_abandoned(table: ReadingsTable, files: list[object], **names: str) -> bool:
+        monkeypatch.setattr(ReadingsTable, "commit", commit)
+        abandon(work)
+        return commit(table, files, **names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ReadingsTable, "commit", sleep_while_abandoned)
+    done = commit_units(work, manifest, proven)
+    assert done.tally.rows == 0
+    assert rows_in(home) == (0, 0)
+    assert globbed(home) == 0
+
+
+def test_a_commit_whose_outcome_is_unknown_is_looked_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, manifest = ready(home, 110)
+    commit: Callable[..., bool] = ReadingsTable.commit
+
+    def commit_and_lose_the_answer(*args: object, **names: object) -> bool:
+        commit(*args, **names)
+        raise CommitError("connection reset")
+
+    monkeypatch.setattr(ReadingsTable, "commit", commit_and_lose_the_answer)
+    done = commit_units(work, manifest, units_of(work, manifest))
+    assert (done.version, done.tally.rows, rows_in(home)) == (1, 110, (110, 110))
+
+    def fail(*_args: object, **_names: object) -> bool:
+        raise CommitError("no space")
+
+    monkeypatch.setattr(ReadingsTable, "commit", fail)
+    work, manifest = ready(home, 150, model_digest="d2")
+    with pytest.raises(CommitError, match="no space"):
+        commit_units(work, manifest, units_of(work, manifest))
+
+
+def test_rows_that_pseudonyms_name_have_their_links(home: Home) -> None:
+    ours, theirs = ready(home, 250, key=KEY), ready(home, 130, threshold=0.4, key=KEY)
+    for work, manifest in (theirs, ours):
+        commit_units(work, manifest, units_of(work, manifest))
+    assert rows_in(home) == (250, 250)
+    assert globbed(home, "links") == 250
+    files = Counter(f.name.rpartition("/")[2] for f in home.folder.files("") if "/read_date=" in f.name)
+    assert set(files.values()) == {2}
+
+
 def test_the_partition_is_the_manifests_day(home: Home) -> None:
-    folder, manifest = ready(home, 10)
+    work, manifest = ready(home, 10)
     manifest = replace(manifest, read_date=TODAY - timedelta(days=1))
-    commit_units(home, folder, manifest, units_of(folder, manifest))
-    assert [path.name for path in home.readings.glob("read_date=*")] == ["read_date=2026-11-22"]
+    commit_units(work, manifest, units_of(work, manifest))
+    assert home.folder.children("readings") == {"_delta_log", "read_date=2026-11-22"}

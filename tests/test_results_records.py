@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from test_results_units import manifest
 
 from batch_fracture import schema
-from batch_fracture.errors import BooksError
-from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
-from batch_fracture.results.table import find_home
+from batch_fracture.errors import BooksError, ResultsError
+from batch_fracture.results import parquet
+from batch_fracture.results.home import Home
+from batch_fracture.results.records import Books, Outcome, RunRecord, read_records, write_record
 
 
 def test_books_must_balance() -> None:
@@ -20,8 +19,8 @@ def test_books_must_balance() -> None:
         Books(listed=10, read=9).check()
 
 
-def test_a_record_is_put_once(tmp_path: Path) -> None:
-    home, planned = find_home(str(tmp_path), create=True), manifest(3)
+def test_a_record_is_put_once(home: Home) -> None:
+    planned = manifest(3)
     for read in (3, 2):
         books = Books(listed=3, read=read, not_reached=3 - read)
         write_record(
@@ -34,7 +33,7 @@ def test_a_record_is_put_once(tmp_path: Path) -> None:
                 table_version=1,
             ),
         )
-    rows = pq.read_table(home.runs)
+    rows = read_records(home)
     assert rows.schema.equals(schema.RUNS)
     record = rows.to_pylist()[0]
     assert (len(rows), record["read"], record["outcome"], record["sources"]) == (
@@ -44,3 +43,16 @@ def test_a_record_is_put_once(tmp_path: Path) -> None:
         ["/archive"],
     )
     assert record["started_at"] <= record["ended_at"]
+
+
+def test_records_of_an_older_program_have_nulls_and_damaged_ones_are_named(home: Home) -> None:
+    assert read_records(home).schema.equals(schema.RUNS)
+    home.folder.put("runs/old.parquet", parquet.encode(pa.table({"run_id": ["old"], "read": [3]})))
+    rows = read_records(home)
+    assert rows.schema.equals(schema.RUNS)
+    assert rows.select(["run_id", "read", "listed"]).to_pylist() == [
+        {"run_id": "old", "read": 3, "listed": None}
+    ]
+    home.folder.put("runs/bad.parquet", b"half a fi")
+    with pytest.raises(ResultsError, match=r"runs/bad\.parquet is damaged"):
+        read_records(home)

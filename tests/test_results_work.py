@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from dataclasses import replace
 
-import pyarrow.parquet as pq
+import pytest
 from test_plan import TODAY
 from test_results_units import manifest
 
-from batch_fracture.results.table import find_home
+from batch_fracture.results import parquet, work
+from batch_fracture.results.folder import DiskFolder
+from batch_fracture.results.home import Home
 from batch_fracture.results.work import REMOVED_AFTER_S, read_manifest, run_id_of, unfinished, write_manifest
 
 
-def test_a_manifest_survives_the_disk(tmp_path: Path) -> None:
-    home, planned = find_home(str(tmp_path), create=True), manifest(120)
+def test_a_manifest_survives_the_store(home: Home) -> None:
+    planned = manifest(120)
     folder = write_manifest(home, planned)
     found = read_manifest(folder)
     assert found is not None
@@ -24,29 +26,67 @@ def test_a_manifest_survives_the_disk(tmp_path: Path) -> None:
     assert found.run_id == run_id_of(found.images, found.purpose, TODAY, 0)
 
 
-def test_unfinished_runs_are_found_and_empty_folders_removed(tmp_path: Path) -> None:
-    home = find_home(str(tmp_path), create=True)
+def test_units_are_slices_of_the_manifest() -> None:
+    planned = manifest(250)
+    assert [planned.unit_size(unit) for unit in range(planned.num_units)] == [100, 100, 50]
+    assert planned.unit_ids(2) == set(planned.images["reading_id"][200:].to_pylist())
+    assert manifest(0).num_units == 0
+
+
+def test_a_run_id_does_not_depend_on_how_the_manifest_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = manifest(250)
+    monkeypatch.setattr(work, "HASHED_ROWS", 7)
+    assert run_id_of(planned.images, planned.purpose, TODAY, 0) == planned.run_id
+
+
+def test_unfinished_runs_are_found_and_old_rests_removed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert unfinished(home) == []
     folder = write_manifest(home, manifest(3))
-    (home.work / "about-to-begin").mkdir()
+    home.folder.put_once("_work/about-to-begin/lease-000001.json", b"{}")
     assert unfinished(home) == [folder]
-    assert len(list(home.work.iterdir())) == 2
-    long_ago = time.time() - REMOVED_AFTER_S - 1
-    os.utime(home.work / "about-to-begin", (long_ago, long_ago))
+    assert home.folder.children("_work") == {folder.run_id, "about-to-begin"}
+    monkeypatch.setattr(work, "REMOVED_AFTER_S", -2.0)
     assert unfinished(home) == [folder]
-    assert [path.name for path in home.work.iterdir()] == [folder.path.name]
+    assert [file.name for file in home.folder.files("_work")] == [f"{folder.path}/manifest.parquet"]
     folder.remove()
     folder.remove()
     assert unfinished(home) == []
 
 
-def test_a_manifest_that_cannot_be_understood_is_none(tmp_path: Path) -> None:
-    folder = write_manifest(find_home(str(tmp_path), create=True), manifest(3))
-    other = pq.read_table(folder.manifest).replace_schema_metadata({b"batch_fracture": b'{"format": 99}'})
-    for content in (other, other.replace_schema_metadata(None)):
-        pq.write_table(content, folder.manifest)
+def test_an_old_empty_folder_on_disk_is_removed(home: Home) -> None:
+    if not isinstance(home.folder, DiskFolder):
+        return  # buckets have no empty folders
+    empty = home.folder.path / "_work" / "about-to-begin"
+    empty.mkdir(parents=True)
+    assert unfinished(home) == []
+    assert empty.exists()
+    long_ago = time.time() - REMOVED_AFTER_S - 1
+    os.utime(empty, (long_ago, long_ago))
+    assert unfinished(home) == []
+    assert not empty.exists()
+
+
+def test_a_manifest_of_pseudonyms_lies_where_the_real_names_may(home: Home) -> None:
+    planned = manifest(3)
+    planned = replace(planned, purpose=replace(planned.purpose, pseudonym_key_id="k"))
+    folder = write_manifest(home, planned)
+    assert [file.name for file in home.folder.files("")] == [f"links/_work/{planned.run_id}/manifest.parquet"]
+    assert unfinished(home) == [folder]
+    found = read_manifest(folder)
+    assert found is not None
+    assert found.images.equals(planned.images)
+    folder.remove()
+    assert home.folder.files("") == []
+
+
+def test_a_manifest_that_cannot_be_understood_is_none(home: Home) -> None:
+    folder = write_manifest(home, manifest(3))
+    name = f"{folder.path}/manifest.parquet"
+    other = parquet.decode(home.folder.get(name) or b"")
+    for header in ({b"batch_fracture": b'{"format": 99}'}, None):
+        home.folder.put(name, parquet.encode(other.replace_schema_metadata(header)))
         assert read_manifest(folder) is None
-    folder.manifest.write_bytes(b"half a fi")
+    home.folder.put(name, b"half a fi")
     assert read_manifest(folder) is None
-    folder.manifest.unlink()
+    home.folder.delete(name)
     assert read_manifest(folder) is None

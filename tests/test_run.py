@@ -108,7 +108,7 @@ def test_an_outage_of_the_store_commits_nothing_of_it(
     tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(archive, 592, seed=2)
-    monkeypatch.setattr("batch_fracture.reading.OUTAGE_ROWS", 60)
+    monkeypatch.setattr("batch_fracture.endings.OUTAGE_ROWS", 60)
     listed = UnitWriter.missing
 
     def vanish_after_listing(self: UnitWriter) -> Any:

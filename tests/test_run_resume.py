@@ -18,11 +18,13 @@ from batch_fracture.classifier import FractureClassifier
 from batch_fracture.errors import WorkHeldError
 from batch_fracture.lease import Lease
 from batch_fracture.pipeline import fetch_and_decode
-from batch_fracture.reading import Ending, Reading
+from batch_fracture.endings import Ending
+from batch_fracture.reading import Reading
 from batch_fracture.results.records import Outcome, write_record
-from batch_fracture.results.table import find_home
-from batch_fracture.results.units import UnitWriter, unit_path
+from batch_fracture.results.home import find_home
+from batch_fracture.results.units import UnitWriter, unit_name
 from batch_fracture.results.work import WorkFolder
+from batch_fracture.results.work import unfinished as find_unfinished
 from batch_fracture.summary import Report
 
 Run = Callable[..., Report]
@@ -32,11 +34,19 @@ def die(*_args: object, **_names: object) -> None:
     raise KeyboardInterrupt
 
 
-def unfinished(night: Run, monkeypatch: pytest.MonkeyPatch, *, at: str = "prove", **flags: Any) -> None:
+def unfinished(
+    night: Run, monkeypatch: pytest.MonkeyPatch, *, at: str = "settle.prove", **flags: Any
+) -> None:
     """A run that dies at a step after its units are done."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(f"batch_fracture.run.{at}", die)
+        patch.setattr(f"batch_fracture.{at}", die)
         night(**flags)
+
+
+def the_work(tmp_path: Path) -> WorkFolder:
+    """The work folder of the one unfinished run."""
+    (work,) = find_unfinished(find_home(str(tmp_path / "results")))
+    return work
 
 
 def test_an_unfinished_run_is_finished_from_its_manifest_then_news_are_read(
@@ -81,8 +91,8 @@ def test_a_live_run_of_the_same_sources_holds_the_work(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unfinished(night, monkeypatch)
-    work = next((tmp_path / "results" / "_work").iterdir())
-    with Lease(work, work.name), pytest.raises(WorkHeldError, match=f"process {os.getpid()} on"):
+    work = the_work(tmp_path)
+    with Lease(work), pytest.raises(WorkHeldError, match=f"process {os.getpid()} on"):
         night()
     assert night().books.unchanged == 8
 
@@ -91,9 +101,7 @@ def test_a_damaged_unit_is_never_committed(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unfinished(night, monkeypatch)
-    home = find_home(str(tmp_path / "results"))
-    work = next(home.work.iterdir())
-    unit = unit_path(WorkFolder(path=work), 0)
+    unit = tmp_path / "results" / unit_name(the_work(tmp_path).path, 0)
     rows_before = pq.read_table(unit)
     pq.write_table(rows_before.slice(1), unit)
     report = night()
@@ -106,7 +114,7 @@ def test_a_damaged_unit_is_never_committed(
 def test_a_run_that_died_before_its_record_gets_it_and_no_row_twice(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unfinished(night, monkeypatch, at="write_record")
+    unfinished(night, monkeypatch, at="settle.write_record")
     assert rows(tmp_path, "SELECT count(*) AS n FROM runs") == [{"n": 0}]
     report = night()
     assert (report.outcome, report.books.unchanged) == (None, 8)
@@ -130,7 +138,7 @@ def test_a_run_stopped_early_that_died_before_its_record_does_not_stop_the_next(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Reading, "read", stop_after_a_unit)
-        patch.setattr("batch_fracture.run.write_record", die)
+        patch.setattr("batch_fracture.settle.write_record", die)
         night()
     assert rows(tmp_path, "SELECT count(*) AS n FROM readings") == [{"n": 100}]
     report = night()
@@ -144,7 +152,7 @@ def test_a_run_stopped_early_that_died_before_its_record_does_not_stop_the_next(
 def test_committed_rows_are_never_abandoned(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unfinished(night, monkeypatch, at="write_record")
+    unfinished(night, monkeypatch, at="settle.write_record")
     assert night(operating_point="0.3").books.unchanged == 8
     assert rows(tmp_path, "SELECT count(*) AS n FROM readings") == [{"n": 8}]
     assert rows(tmp_path, "SELECT outcome, read FROM runs") == [{"outcome": "complete", "read": 6}]
@@ -153,7 +161,7 @@ def test_committed_rows_are_never_abandoned(
 def test_a_run_that_died_in_its_clean_up_blocks_nothing(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unfinished(night, monkeypatch, at="WorkFolder.remove")
+    unfinished(night, monkeypatch, at="run.WorkFolder.remove")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("shutil.rmtree", die)
         night()
@@ -190,7 +198,7 @@ def test_a_run_of_another_version_is_abandoned_with_a_word(
 def test_books_of_a_run_that_died_before_its_record_come_from_the_table(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unfinished(night, monkeypatch, at="write_record")
+    unfinished(night, monkeypatch, at="settle.write_record")
     work = next((tmp_path / "results" / "_work").iterdir())
     hidden = work.rename(tmp_path / "hidden")
     night(reread=True)
@@ -210,7 +218,7 @@ def test_a_reread_that_was_cut_off_is_not_repeated(
 
 
 def test_an_earlier_limit_does_not_end_this_night(night: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    unfinished(night, monkeypatch, at="write_record", limit=3)
+    unfinished(night, monkeypatch, at="settle.write_record", limit=3)
     report = night()
     assert (report.outcome, report.books.unchanged, report.exit_code(1)) == (Outcome.COMPLETE, 3, 0)
 
@@ -226,7 +234,7 @@ def test_a_signal_while_an_earlier_run_is_finished_ends_the_night(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("batch_fracture.run.write_record", record_and_signal)
+        patch.setattr("batch_fracture.settle.write_record", record_and_signal)
         night()
     assert rows(tmp_path, "SELECT outcome FROM runs") == [{"outcome": "complete"}]
     assert night().books.read == 2

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from batch_fracture import __version__, durable, schema
-from batch_fracture.errors import BooksError
-from batch_fracture.results.table import Home
+from batch_fracture import __version__, schema
+from batch_fracture.errors import BooksError, ResultsError
+from batch_fracture.failpoints import step
+from batch_fracture.results import parquet
+from batch_fracture.results.home import Home
 from batch_fracture.results.work import Manifest
 
 
@@ -21,6 +22,7 @@ class Outcome(StrEnum):
     COMPLETE = "complete"
     LIMITED = "limited"
     INTERRUPTED = "interrupted"
+    DEADLINE = "deadline"
     STORE_OUTAGE = "store_outage"
 
 
@@ -77,7 +79,7 @@ def write_record(home: Home, record: RunRecord) -> None:
         **asdict(record.books),
         "run_id": manifest.run_id,
         "outcome": record.outcome.value,
-        "sources": list(purpose.sources),
+        "sources": list(purpose.shown_sources),
         "model": purpose.model,
         "model_digest": purpose.model_digest,
         "engine": record.engine,
@@ -91,6 +93,31 @@ def write_record(home: Home, record: RunRecord) -> None:
         "table_version": record.table_version,
     }
     table = pa.Table.from_pylist([row], schema=schema.RUNS)
-    durable.put_once(
-        home.runs / f"{manifest.run_id}.parquet", lambda path: pq.write_table(table, path, compression="zstd")
-    )
+    with step("record", manifest.run_id):
+        home.folder.put_once(f"{Home.RUNS}/{manifest.run_id}.parquet", parquet.encode(table))
+
+
+def read_records(home: Home) -> pa.Table:
+    """All run records, `schema.RUNS`, oldest first; columns that an older program did not write are null.
+
+    Raises:
+        ResultsError: one of them cannot be read.
+    """
+    tables = []
+    for file in home.folder.files(f"{Home.RUNS}/"):
+        try:
+            rows = parquet.decode(home.folder.get(file.name) or b"")
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ResultsError(f"run record {home.uri}/{file.name} is damaged; remove it") from error
+        tables.append(_widened(rows))
+    return pa.concat_tables([schema.RUNS.empty_table(), *tables]).sort_by("ended_at")
+
+
+def _widened(rows: pa.Table) -> pa.Table:
+    columns = [
+        rows[field.name].cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(len(rows), field.type)
+        for field in schema.RUNS
+    ]
+    return pa.table(columns, schema=schema.RUNS)

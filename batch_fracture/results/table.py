@@ -3,153 +3,118 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from batch_fracture import durable, schema
 from batch_fracture.errors import CommitError, ResultsError
+from batch_fracture.results.folder import DiskFolder
+from batch_fracture.results.home import Home
 
 COUNTER = "batch-fracture"
 """Application id of the shared transaction counter: any two commits conflict, so none goes unseen."""
 KEPT_FOR = "interval 3650 days"
 PARTITION_BY = [schema.PARTITION]
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|%[0-9A-Fa-f]{2}|/read_date=")
-"""What Delta's log decodes, what it takes for a separator, and what readers take for a partition."""
-_OURS = frozenset({"readings", "runs", "_work"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Home:
-    """A results location that was checked: it is one of ours, or still empty."""
+class NewFile:
+    """A Parquet file that stands in the table's partition folder and is to become part of the table."""
 
-    path: Path
-
-    @property
-    def readings(self) -> Path:
-        """The Delta table."""
-        return self.path / "readings"
-
-    @property
-    def runs(self) -> Path:
-        """Run records."""
-        return self.path / "runs"
-
-    @property
-    def work(self) -> Path:
-        """Work folders of runs in progress."""
-        return self.path / "_work"
-
-
-def find_home(uri: str, *, create: bool = False) -> Home:
-    """Check a results location.
-
-    Args:
-        uri: a local folder.
-        create: an empty or missing folder is fine, because a run will fill it.
-
-    Raises:
-        ResultsError: the location is no results folder, or something else stands there.
-    """
-    if "://" in uri:
-        raise ResultsError(f"results {uri!r}: only local folders are supported; name a path")
-    path = Path(uri).absolute()
-    if _UNFIT.search(str(path)):
-        raise ResultsError(
-            f"results {uri!r}: a path with a control character, a backslash, %XX or a read_date= folder "
-            "would be read as another one; name a plainer path"
-        )
-    try:
-        names = {child.name for child in path.iterdir()} if path.exists() else set()
-    except OSError as error:
-        raise ResultsError(f"results {uri!r}: {error.strerror}; name a folder that you can write") from error
-    if not (path / "readings" / "_delta_log").is_dir() and (not create or names - _OURS):
-        raise ResultsError(
-            f"results {uri!r}: "
-            + ("not a results folder, and not empty" if names else "there are no results yet")
-            + "; name the folder that `batch-fracture run --results` wrote" * (not create)
-            + "; name an empty or a new folder" * create
-        )
-    standing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if create and not os.access(standing, os.W_OK | os.X_OK):
-        raise ResultsError(
-            f"results {uri!r}: {standing} may not be written; mend that or name another folder"
-        )
-    return Home(path=path)
+    name: str
+    """Below the results location."""
+    size_bytes: int
+    num_rows: int
 
 
 class ReadingsTable:
     """A handle on one version of the table: transactions are checked on it, then committed on it."""
 
-    def __init__(self, delta: DeltaTable, path: Path) -> None:
+    def __init__(self, delta: DeltaTable, home: Home) -> None:
         self._delta = delta
-        self.path = path
+        self.home = home
 
     @classmethod
-    def open(cls, home: Home, *, version: int | None = None) -> ReadingsTable | None:
-        """The newest (or a given) version; None while there is no table.
+    def open(cls, home: Home, *, version: int | datetime | None = None) -> ReadingsTable | None:
+        """The newest version, a given one, or the one of a moment; None while there is no table.
 
         Raises:
-            ResultsError: there is a log, but it cannot be read.
+            ResultsError: there is a log, but it cannot be read, or a newer program has written it.
         """
+        at = version if isinstance(version, int) else None
         try:
-            return cls(DeltaTable(home.readings, version=version), home.readings)
+            delta = DeltaTable(home.table_uri, version=at, storage_options=home.delta_options())
+            if isinstance(version, datetime):
+                delta.load_as_version(_version_at(delta, version))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            raise ResultsError(f"results {home.path}: the table's log cannot be read: {error}") from error
+            reason = str(error).strip().splitlines()[0]
+            raise ResultsError(f"results {home.uri}: the table's log cannot be read: {reason}") from error
+        table = cls(delta, home)
+        if unknown := sorted(set(table._columns()) - set(schema.READINGS.names)):
+            raise ResultsError(
+                f"results {home.uri}: a newer batch-fracture wrote them (column {unknown[0]!r}); upgrade"
+            )
+        return table
 
     @classmethod
     def open_or_create(cls, home: Home) -> ReadingsTable:
-        """The newest version; an empty table is made where none is.
+        """The newest version; an empty table is made where none is, and columns that an older one lacks.
 
         Raises:
             ResultsError: the location cannot be written.
         """
         table = cls.open(home)
-        if table is not None:
-            return table
         try:
-            durable.make_folder(home.readings)
-            delta = DeltaTable.create(
-                home.readings,
-                schema=schema.READINGS,
-                mode="ignore",
-                partition_by=PARTITION_BY,
-                configuration={
-                    "delta.logRetentionDuration": KEPT_FOR,
-                    "delta.deletedFileRetentionDuration": KEPT_FOR,
-                },
-            )
+            if table is None:
+                table = cls(_create(home), home)
+                table._sync_log()
+            while missing := [f for f in schema.READINGS if f.name not in table._columns()]:
+                _add_columns(table._delta, missing)
+                table._sync_log()
+                table = cls.open(home) or table
         except (DeltaError, OSError) as error:
-            raise ResultsError(f"results {home.path}: cannot be written: {error}") from error
-        created = cls(delta, home.readings)
-        created._sync_log()
-        return created
+            raise ResultsError(f"results {home.uri}: cannot be written: {error}") from error
+        return table
 
     @property
     def version(self) -> int:
         """Version of this handle."""
         return int(self._delta.version())
 
+    @property
+    def written_at(self) -> datetime:
+        """When this version was committed."""
+        entry = self._delta.history(1)[0]
+        return datetime.fromtimestamp(entry["timestamp"] / 1000).astimezone()
+
     def files(self) -> list[str]:
-        """Absolute paths of the Parquet files of this version; delta-rs gives them percent-encoded."""
-        return [unquote(uri) for uri in self._delta.file_uris()]
+        """Names, below the results location, of the Parquet files of this version."""
+        return [f"{Home.READINGS}/{'/'.join(unquote(u).split('/')[-2:])}" for u in self._delta.file_uris()]
+
+    def files_of(self, run_id: str) -> list[str]:
+        """The files that a run brought in; the handle holds the run."""
+        version = self.version_of(run_id)
+        then = self if version == self.version else ReadingsTable.open(self.home, version=version)
+        return [name for name in (then or self).files() if name.rpartition("/")[2].startswith(f"{run_id}-")]
 
     def rows(self) -> ds.Dataset:
-        """The rows of this version, `schema.READINGS`, unread until asked for."""
+        """The rows of this version, `schema.READINGS`, unread until asked for; missing columns are null."""
+        paths, system = self.home.folder.dataset_files(self.files())
         day = ds.partitioning(pa.schema([schema.READINGS.field(schema.PARTITION)]), flavor="hive")
-        return ds.dataset(self.files(), schema=schema.READINGS, format="parquet", partitioning=day)
+        return ds.dataset(
+            paths, schema=schema.READINGS, format="parquet", partitioning=day, filesystem=system
+        )
 
     def holds_run(self, run_id: str) -> bool:
         """Whether that run was committed, as this handle sees it."""
@@ -160,11 +125,11 @@ class ReadingsTable:
         entries = self._delta.history()
         return next((int(e["version"]) for e in entries if e.get("run_id") == run_id), self.version)
 
-    def commit(self, files: list[Path], *, run_id: str, read_date: str) -> bool:
+    def commit(self, files: list[NewFile], *, run_id: str, read_date: str) -> bool:
         """Add files in one commit with the run's transaction and the shared counter.
 
         Args:
-            files: Parquet files that already stand in the table's partition folder.
+            files: what to add; none at all closes the door to a run that is given up.
             run_id: the run whose rows they are.
             read_date: value of the partition, YYYY-MM-DD.
 
@@ -172,12 +137,12 @@ class ReadingsTable:
             False when another commit came first, or may have; look at a new handle.
 
         Raises:
-            CommitError: the log cannot be written.
+            CommitError: the log cannot be written, or it is not known whether it was; look at a new handle.
         """
         counter = self._delta.transaction_version(COUNTER) or 0
         try:
             self._delta.create_write_transaction(
-                [self._add(file, read_date) for file in files],
+                [_add_action(file, read_date) for file in files],
                 mode="append",
                 schema=schema.READINGS,
                 partition_by=PARTITION_BY,
@@ -192,24 +157,61 @@ class ReadingsTable:
             return False
         except (DeltaError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise CommitError(f"results {self.path}: the log cannot be written: {reason}") from error
+            raise CommitError(f"results {self.home.uri}: the log cannot be written: {reason}") from error
         self._sync_log()
         return True
 
-    def _add(self, file: Path, read_date: str) -> AddAction:
-        return AddAction(
-            path=str(file.relative_to(self.path)),
-            size=file.stat().st_size,
-            partition_values={schema.PARTITION: read_date},
-            modification_time=int(time.time() * 1000),
-            data_change=True,
-            stats=json.dumps({"numRecords": pq.read_metadata(file).num_rows}),
-        )
+    def _columns(self) -> list[str]:
+        return [field.name for field in self._delta.schema().fields]
 
     def _sync_log(self) -> None:
         """delta-rs does not fsync: do it for the newest log entries, their folder and its parents."""
-        log = self.path / "_delta_log"
+        if not isinstance(self.home.folder, DiskFolder):
+            return
+        table = self.home.folder.path / Home.READINGS
+        log = table / "_delta_log"
         for entry in sorted(log.glob("*.json"))[-2:]:
             durable.sync_file(entry)
-        for folder in (log, self.path, self.path.parent):
+        for folder in (log, table, table.parent):
             durable.sync_folder(folder)
+
+
+def _version_at(delta: DeltaTable, moment: datetime) -> int:
+    """By the time that the commit itself states: delta-rs goes by the log file's, which a store may round."""
+    entries = [e for e in delta.history() if e["timestamp"] <= moment.timestamp() * 1000]
+    return max((int(entry["version"]) for entry in entries), default=0)
+
+
+def _create(home: Home) -> DeltaTable:
+    if isinstance(home.folder, DiskFolder):
+        durable.make_folder(Path(home.table_uri))
+    return DeltaTable.create(
+        home.table_uri,
+        schema=schema.READINGS,
+        mode="ignore",
+        partition_by=PARTITION_BY,
+        configuration={
+            "delta.logRetentionDuration": KEPT_FOR,
+            "delta.deletedFileRetentionDuration": KEPT_FOR,
+        },
+        storage_options=home.delta_options(),
+    )
+
+
+def _add_columns(delta: DeltaTable, missing: list[pa.Field]) -> None:
+    """Widen a table that an older program made; another run may do the same at the same time."""
+    try:
+        delta.alter.add_columns(Schema.from_arrow(pa.schema(missing)).fields)
+    except CommitFailedError:
+        return  # it came first; the caller looks again
+
+
+def _add_action(file: NewFile, read_date: str) -> AddAction:
+    return AddAction(
+        path=file.name.removeprefix(f"{Home.READINGS}/"),
+        size=file.size_bytes,
+        partition_values={schema.PARTITION: read_date},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file.num_rows}),
+    )

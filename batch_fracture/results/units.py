@@ -6,15 +6,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from batch_fracture import durable, schema
+from batch_fracture import schema
 from batch_fracture.codes import Status
 from batch_fracture.errors import BooksError
+from batch_fracture.failpoints import step
+from batch_fracture.privacy import PseudonymKey, links, pseudonymise
+from batch_fracture.results import parquet
 from batch_fracture.results.work import Manifest, WorkFolder
 
 COUNTED = ("status", "error_code", "fracture", "engine")
@@ -70,24 +71,30 @@ class UnitWriter:
     """Collects rows as they come, in any order, and closes a unit's file when all its rows are in.
 
     Args:
-        folder: the run's work folder; whole units found there are taken over, others removed.
+        work: the run's work folder; whole units found there are taken over, others removed.
         manifest: says which rows make a unit.
+        key: puts pseudonyms into the unit files, and the real names beside them below `links/`.
     """
 
-    def __init__(self, folder: WorkFolder, manifest: Manifest) -> None:
-        self._folder = folder
+    def __init__(self, work: WorkFolder, manifest: Manifest, key: PseudonymKey | None = None) -> None:
+        self._work = work
         self._manifest = manifest
-        self._sizes = manifest.unit_sizes
+        self._key = key
         self._open: dict[int, list[pa.Table]] = {}
+        self._planned: dict[int, set[str]] = {}
         self._seen: dict[int, set[str]] = {}
         self.finished: dict[int, Tally] = {}
-        self._planned = ids_by_unit(manifest.images)
         self._take_over()
 
     @property
     def tally(self) -> Tally:
         """Rows of finished units."""
         return sum(self.finished.values(), Tally())
+
+    @property
+    def begun(self) -> set[int]:
+        """Units that have some of their rows."""
+        return set(self._open)
 
     def add(self, rows: pa.Table) -> None:
         """Take rows of `schema.UNIT_FILE`; a row that is already in (a retried task) is dropped.
@@ -109,55 +116,66 @@ class UnitWriter:
     def discard(self, units: set[int]) -> None:
         """Forget units, finished or not: they will be read again."""
         for unit in units:
-            self._open.pop(unit, None)
-            self._seen.pop(unit, None)
+            for rows in (self._open, self._seen, self._planned):
+                rows.pop(unit, None)
             if self.finished.pop(unit, None) is not None:
-                unit_path(self._folder, unit).unlink()
+                self._work.home.folder.delete(unit_name(self._work.path, unit))
 
     def _add(self, unit: int, rows: pa.Table) -> None:
         seen = self._seen.setdefault(unit, set())
+        if unit not in self._planned:
+            self._planned[unit] = self._manifest.unit_ids(unit) if unit < self._manifest.num_units else set()
         ids = rows["reading_id"].to_pylist()
-        if foreign := set(ids) - self._planned.get(unit, set()):
+        if foreign := set(ids) - self._planned[unit]:
             raise BooksError(f"unit {unit} was given {len(foreign)} rows that are not in the manifest")
         fresh = [i not in seen and not seen.add(i) for i in ids]  # type: ignore[func-returns-value]
         self._open.setdefault(unit, []).append(rows.filter(pa.array(fresh, pa.bool_())))
-        if len(seen) == self._sizes[unit]:
+        if len(seen) == self._manifest.unit_size(unit):
             self._close(unit)
 
     def _close(self, unit: int) -> None:
-        table = pa.concat_tables(self._open.pop(unit)).cast(schema.UNIT_FILE).sort_by("image_uri")
-        write_unit(unit_path(self._folder, unit), table)
-        del self._seen[unit]
-        self.finished[unit] = tally(table)
+        rows = pa.concat_tables(self._open.pop(unit)).cast(schema.UNIT_FILE)
+        folder = self._work.home.folder
+        with step("unit", str(unit)):
+            if self._key:
+                folder.put(unit_name(self._work.restricted, unit), parquet.encode(links(rows, self._key)))
+                rows = pseudonymise(rows, self._key)
+            rows = rows.sort_by("image_uri")
+            folder.put_once(unit_name(self._work.path, unit), encode_unit(rows))
+        del self._seen[unit], self._planned[unit]
+        self.finished[unit] = tally(rows)
 
     def _take_over(self) -> None:
-        for path in sorted(self._folder.units.glob("*")):
-            unit = int(path.stem) if path.suffix == ".parquet" and path.stem.isdigit() else None
-            if unit in self._planned:
+        folder = self._work.home.folder
+        for file in folder.files(f"{self._work.path}/units/"):
+            stem, _, suffix = file.name.rpartition("/")[2].partition(".")
+            unit = int(stem) if suffix == "parquet" and stem.isdigit() else self._manifest.num_units
+            if unit < self._manifest.num_units:
                 try:
-                    self.finished[unit] = tally(check_unit(path, self._planned[unit]))
+                    rows = check_unit(folder.get(file.name) or b"", unit, self._manifest.unit_ids(unit))
+                    self.finished[unit] = tally(rows)
                     continue
                 except (BooksError, OSError, pa.ArrowInvalid):
                     pass  # not whole, so not a checkpoint: it is read again
-            path.unlink()
+            folder.delete(file.name)
 
 
-def unit_path(folder: WorkFolder, unit: int) -> Path:
-    """Where a finished unit waits."""
-    return folder.units / f"{unit:06d}.parquet"
+def unit_name(folder: str, unit: int) -> str:
+    """Where a finished unit waits below a work folder."""
+    return f"{folder}/units/{unit:06d}.parquet"
 
 
-def write_unit(path: Path, rows: pa.Table) -> None:
-    """Put a unit file, once: zstd, checksums on its pages, the digest of its reading ids in its footer."""
-    rows = rows.replace_schema_metadata({_DIGEST: _digest(rows).encode()})
-    durable.put_once(path, lambda to: pq.write_table(rows, to, compression="zstd", write_page_checksum=True))
+def encode_unit(rows: pa.Table) -> bytes:
+    """A unit's file, with the digest of its reading ids in its footer."""
+    return parquet.encode(rows.replace_schema_metadata({_DIGEST: _digest(rows).encode()}))
 
 
-def check_unit(path: Path, planned: set[str]) -> pa.Table:
-    """Prove that a unit file holds exactly the planned rows, undamaged.
+def check_unit(content: bytes, unit: int, planned: set[str]) -> pa.Table:
+    """Prove that a unit's file holds exactly the planned rows, undamaged.
 
     Args:
-        path: the file.
+        content: of the file.
+        unit: named in the error.
         planned: reading ids that it must hold, each once.
 
     Returns:
@@ -167,26 +185,18 @@ def check_unit(path: Path, planned: set[str]) -> pa.Table:
         BooksError: rows are missing, doubled or foreign.
         OSError, pyarrow.ArrowInvalid: the file is damaged.
     """
-    rows = pq.ParquetFile(path, page_checksum_verification=True).read()
+    rows = parquet.decode(content)
     ids = rows["reading_id"].to_pylist()
     if len(ids) != len(planned) or set(ids) != planned:
         raise BooksError(
-            f"{path.name} holds {len(ids)} rows, {len(set(ids) & planned)} of its {len(planned)} planned ones"
+            f"unit {unit} holds {len(ids)} rows, {len(set(ids) & planned)} of its {len(planned)} planned ones"
         )
     if (rows.schema.metadata or {}).get(_DIGEST) != _digest(rows).encode() or not rows.schema.equals(
         schema.UNIT_FILE
     ):
-        raise BooksError(f"{path.name} is not a unit file of this version")
+        raise BooksError(f"unit {unit} is not a unit file of this version")
     return rows
 
 
 def _digest(rows: pa.Table) -> str:
     return hashlib.sha256("\n".join(sorted(rows["reading_id"].to_pylist())).encode()).hexdigest()
-
-
-def ids_by_unit(images: pa.Table) -> dict[int, set[str]]:
-    """Reading ids of each unit of `schema.MANIFEST`."""
-    planned: dict[int, set[str]] = {}
-    for unit, reading_id in zip(images["unit"].to_pylist(), images["reading_id"].to_pylist(), strict=True):
-        planned.setdefault(unit, set()).add(reading_id)
-    return planned

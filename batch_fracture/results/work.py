@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from batch_fracture import durable
 from batch_fracture.errors import ResultsError
-from batch_fracture.results.table import Home, ReadingsTable
+from batch_fracture.failpoints import step
+from batch_fracture.results import parquet
+from batch_fracture.results.folder import Stored
+from batch_fracture.results.home import Home
 
 _KEY = b"batch_fracture"
-FORMAT = 1
+FORMAT = 2
 REMOVED_AFTER_S = 3600.0
 """A younger folder without a manifest may belong to a process that is about to write it."""
+HASHED_ROWS = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,10 @@ class Purpose:
     limit: int | None
     reread: bool
     retry_failed: bool
+    pseudonym_key_id: str | None
+    """Names the key whose pseudonyms stand for names and UIDs; None leaves them as they are."""
+    shown_sources: tuple[str, ...]
+    """`sources` as the run record may name them."""
 
     @property
     def key(self) -> str:
@@ -71,48 +76,98 @@ class Manifest:
     started_at: int
     """Microseconds since 1970 UTC."""
 
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Row at which each unit begins, and the end; units stand in order."""
+        units = self.images["unit"].to_numpy()
+        starts: list[int] = np.searchsorted(units, np.arange(units[-1] + 2) if len(units) else [0]).tolist()
+        return starts
+
     @property
-    def unit_sizes(self) -> dict[int, int]:
-        """Number of images by unit."""
-        counts = pc.value_counts(self.images["unit"])
-        return {entry["values"].as_py(): entry["counts"].as_py() for entry in counts}
+    def num_units(self) -> int:
+        """Units are numbered from 0."""
+        return len(self._starts) - 1
+
+    def unit_size(self, unit: int) -> int:
+        """Number of images in a unit."""
+        return self._starts[unit + 1] - self._starts[unit]
+
+    def unit_ids(self, unit: int) -> set[str]:
+        """Reading ids of a unit."""
+        ids = self.images["reading_id"].slice(self._starts[unit], self.unit_size(unit))
+        return set(ids.to_pylist())
 
 
 def run_id_of(images: pa.Table, purpose: Purpose, read_date: date, base_version: int) -> str:
     """Deterministic name: date and hash over manifest, purpose and base version."""
     digest = hashlib.sha256(f"{purpose.key}\0{read_date}\0{base_version}".encode())
-    for reading_id, unit in zip(images["reading_id"].to_pylist(), images["unit"].to_pylist(), strict=True):
-        digest.update(f"\0{reading_id}{unit}".encode())
+    for batch in images.select(["reading_id", "unit"]).to_batches(max_chunksize=HASHED_ROWS):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        digest.update("".join(f"\0{reading_id}{unit}" for reading_id, unit in rows).encode())
     return f"{read_date:%Y%m%d}-{digest.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkFolder:
-    """`_work/RUN_ID`: removed once its run has been committed and recorded."""
+    """`_work/RUN_ID`: removed once its run has been committed and recorded.
 
-    path: Path
+    What names images lies in `links/_work/RUN_ID` instead when the run writes pseudonyms.
+    """
+
+    home: Home
+    run_id: str
 
     @property
-    def units(self) -> Path:
-        """Where finished units wait for the commit."""
-        return self.path / "units"
+    def path(self) -> str:
+        """Name of the folder below the results."""
+        return f"{Home.WORK}/{self.run_id}"
 
     @property
-    def manifest(self) -> Path:
-        """The manifest's file."""
-        return self.path / "manifest.parquet"
+    def restricted(self) -> str:
+        """Name of the folder below `links/`."""
+        return f"{Home.LINKS}/{Home.WORK}/{self.run_id}"
+
+    def manifest_content(self) -> bytes | None:
+        """The manifest's file, wherever it lies; None when there is none."""
+        names = (f"{folder}/{_MANIFEST}" for folder in (self.path, self.restricted))
+        return next((content for name in names if (content := self.home.folder.get(name))), None)
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether this is a run in progress."""
+        return any(_MANIFEST in self.home.folder.children(name) for name in (self.path, self.restricted))
 
     def remove(self) -> None:
         """Remove the folder, its manifest first: one with a manifest has all that its run has finished."""
-        self.manifest.unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self.path.exists():
-            raise ResultsError(f"work folder {self.path} cannot be removed; remove it by hand")
+        with step("clean-up", self.run_id):
+            for name in (self.path, self.restricted):
+                self.home.folder.delete(f"{name}/{_MANIFEST}")
+            for name in (self.path, self.restricted):
+                self.home.folder.clear(f"{name}/")
+
+    def copies(self) -> list[Stored]:
+        """Files that stand in the table's and the links' folders under the run's name."""
+        day = f"{self.run_id[:4]}-{self.run_id[4:6]}-{self.run_id[6:8]}"
+        folders = (partition(name, day) for name in (Home.READINGS, Home.LINKS))
+        files = [file for folder in folders for file in self.home.folder.files(f"{folder}/")]
+        return [file for file in files if file.name.rpartition("/")[2].startswith(f"{self.run_id}-")]
+
+
+def partition(table: str, read_date: str) -> str:
+    """Folder of a day's files."""
+    return f"{table}/read_date={read_date}"
+
+
+_MANIFEST = "manifest.parquet"
 
 
 def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
-    """Put the manifest, once, into the run's work folder."""
-    folder = WorkFolder(path=home.work / manifest.run_id)
+    """Put the manifest, once, into the run's work folder.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    work = WorkFolder(home=home, run_id=manifest.run_id)
     header = {
         "format": FORMAT,
         "run_id": manifest.run_id,
@@ -125,22 +180,25 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
         "started_at": manifest.started_at,
     }
     images = manifest.images.replace_schema_metadata({_KEY: json.dumps(header).encode()})
-    durable.put_once(folder.manifest, lambda path: pq.write_table(images, path, compression="zstd"))
-    return folder
+    folder = work.restricted if manifest.purpose.pseudonym_key_id else work.path
+    with step("manifest", manifest.run_id):
+        home.folder.put_once(f"{folder}/{_MANIFEST}", parquet.encode(images))
+    return work
 
 
-def read_manifest(folder: WorkFolder) -> Manifest | None:
+def read_manifest(work: WorkFolder) -> Manifest | None:
     """The manifest of a work folder; None when it is gone, damaged, or of another version of this program."""
     try:
-        images = pq.read_table(folder.manifest)
+        images = parquet.decode(work.manifest_content() or b"")
         header: dict[str, Any] = json.loads((images.schema.metadata or {})[_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
+    except (OSError, ResultsError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     if header.pop("format", None) != FORMAT:
         return None
     try:
         purpose: dict[str, Any] = header.pop("purpose")
-        purpose |= {name: tuple(purpose[name]) for name in ("sources", "include", "exclude")}
+        lists = ("sources", "include", "exclude", "shown_sources")
+        purpose |= {name: tuple(purpose[name]) for name in lists}
         read_date = date.fromisoformat(header.pop("read_date"))
         images = images.replace_schema_metadata(None)
         return Manifest(**header, read_date=read_date, purpose=Purpose(**purpose), images=images)
@@ -150,26 +208,11 @@ def read_manifest(folder: WorkFolder) -> Manifest | None:
 
 def unfinished(home: Home) -> list[WorkFolder]:
     """Work folders with a manifest. One without never began, or was done: it is removed when it is old."""
+    run_ids = home.folder.children(Home.WORK) | home.folder.children(f"{Home.LINKS}/{Home.WORK}")
     folders = []
-    for path in sorted(home.work.iterdir()) if home.work.is_dir() else []:
-        folder = WorkFolder(path=path)
-        if folder.manifest.is_file():
-            folders.append(folder)
-        elif path.is_dir() and time.time() - path.stat().st_mtime > REMOVED_AFTER_S:
-            folder.remove()
+    for work in (WorkFolder(home=home, run_id=run_id) for run_id in sorted(run_ids)):
+        if work.has_manifest:
+            folders.append(work)
+        elif time.time() - home.folder.changed_at(work.path) > REMOVED_AFTER_S:
+            work.remove()
     return folders
-
-
-def abandon(home: Home, folder: WorkFolder, table: ReadingsTable | None) -> None:
-    """Give up a run: its units, and files it copied into the table's folder without committing them.
-
-    Args:
-        home: the results.
-        folder: the run's, whose lease the caller holds.
-        table: opened after the lease was taken, or it might not show a commit.
-    """
-    run_id = folder.path.name
-    if table is None or not table.holds_run(run_id):
-        for file in home.readings.glob(f"read_date=*/{run_id}-*.parquet"):
-            file.unlink()
-    folder.remove()
