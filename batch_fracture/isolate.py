@@ -1,7 +1,7 @@
 """The second pass: images that killed or hung a worker, one at a time in disposable child processes.
 
 A child reads under limits of memory, CPU time and wall time. When it dies, its image gets a code and the
-next one a new child.
+next one a new child. It says when the fetch is done, so that a slow store is not blamed on the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -25,15 +25,22 @@ from batch_fracture.codes import Code
 from batch_fracture.errors import BatchFractureError
 from batch_fracture.failpoints import failpoint
 from batch_fracture.preprocess import InputSpec
-from batch_fracture.reader import Row, failure, read_image
+from batch_fracture.reader import Row, failure, read_images
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store import FETCH_LIMIT_S, FROM_ENVIRONMENT, Access
 
 START_UP_S = 60.0
 """Within which a child must say that it is ready."""
 ORPHAN_S = 5.0
 """After its deadline, a child whose parent was killed ends itself."""
-_READY = "ready"
+_READY, _FETCHED = "ready", "fetched"
 _COMMAND = (sys.executable, "-m", "batch_fracture.isolate")
+_FEW_THREADS = {"TOKIO_WORKER_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+"""obstore would start a thread, and malloc reserve 64 MB, per CPU: of an address space that is limited."""
+
+
+Terms = tuple[InputSpec, ReadingSettings, Access]
+"""What a child reads under."""
 
 
 @dataclass(kw_only=True)
@@ -45,12 +52,19 @@ class _Child:
     entry: Row
     deadline: float
     """On the monotonic clock."""
+    fetched: bool = False
+    """Whether the store has done its part."""
     used: bool = False
     """Whether it has read an image before; what it broke then may kill it now."""
 
 
 def read_isolated(
-    images: pa.Table, spec: InputSpec, settings: ReadingSettings, *, num_children: int
+    images: pa.Table,
+    spec: InputSpec,
+    settings: ReadingSettings,
+    *,
+    num_children: int,
+    access: Access = FROM_ENVIRONMENT,
 ) -> Iterator[pa.Table]:
     """Read each image in a child process.
 
@@ -59,9 +73,11 @@ def read_isolated(
         spec: the model's input.
         settings: limits; a child has `memory_limit_bytes` of address space and `time_limit_s` per image.
         num_children: images in flight at once.
+        access: how buckets are reached.
 
     Yields:
-        Tables of one `schema.DECODED` row; crashes as `DECODER_CRASHED`, `TIMED_OUT` or `OUT_OF_MEMORY`.
+        Tables of one `schema.DECODED` row; crashes as `DECODER_CRASHED`, `TIMED_OUT` or `OUT_OF_MEMORY`,
+        and `STORE_ERROR` when the bytes never came.
 
     Raises:
         BatchFractureError: a child does not even start, which is no image's fault.
@@ -71,10 +87,14 @@ def read_isolated(
     try:
         while waiting or children:
             while waiting and len(children) < num_children:
-                children.append(_start(waiting.pop(), spec, settings))
+                children.append(_start(waiting.pop(), (spec, settings, access)))
             for child in _finished(children):
                 row = _answer(child)
-                if row is None or not waiting or not _hand(child, waiting[-1], settings):
+                if row == _FETCHED:
+                    child.fetched = True
+                    child.deadline = time.monotonic() + settings.time_limit_s
+                    continue
+                if row is None or not waiting or not _hand(child, waiting[-1]):
                     children.remove(child)
                     row = row or _epitaph(child)
                     _end(child)
@@ -89,7 +109,7 @@ def read_isolated(
             _end(child)
 
 
-def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
+def _start(entry: Row, terms: Terms) -> _Child:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -99,33 +119,34 @@ def _start(entry: Row, spec: InputSpec, settings: ReadingSettings) -> _Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a crashing decoder's last words may quote the file
+            env={**_FEW_THREADS, **os.environ},
         )
     child = _Child(process=process, pipe=Connection(ours.detach()), entry=entry, deadline=0.0)
-    if not _greet(child, spec, settings) or not _hand(child, entry, settings):
+    if not _greet(child, terms) or not _hand(child, entry):
         _end(child)
         raise BatchFractureError(f"a reading process did not start ({' '.join(_COMMAND)})")
     child.used = False
     return child
 
 
-def _greet(child: _Child, spec: InputSpec, settings: ReadingSettings) -> bool:
+def _greet(child: _Child, terms: Terms) -> bool:
     """Tell a child what to read under; False when it does not answer."""
     try:
-        child.pipe.send((spec, settings))
+        child.pipe.send(terms)
     except OSError:
         return False
     return child.pipe.poll(START_UP_S) and _answer(child) == _READY
 
 
-def _hand(child: _Child, entry: Row, settings: ReadingSettings) -> bool:
+def _hand(child: _Child, entry: Row) -> bool:
     """Give a child its next image; False when it is dead already."""
     try:
         child.pipe.send(entry)
     except OSError:
         return False
     child.used = True
-    child.entry = entry
-    child.deadline = time.monotonic() + settings.time_limit_s
+    child.entry, child.fetched = entry, False
+    child.deadline = time.monotonic() + FETCH_LIMIT_S
     return True
 
 
@@ -138,7 +159,7 @@ def _finished(children: list[_Child]) -> list[_Child]:
 
 
 def _answer(child: _Child) -> Any:
-    """The row that the child has sent; None when it died or is late."""
+    """What the child has sent, its row or that it goes on; None when it died or is late."""
     try:
         return child.pipe.recv() if child.pipe.poll() else None
     except (EOFError, OSError):  # it died before, or within, its answer
@@ -153,8 +174,10 @@ def _epitaph(child: _Child) -> Row | None:
         return None
     else:
         code = _DEATHS.get(-child.process.wait(), Code.DECODER_CRASHED)
+    if code is Code.TIMED_OUT and not child.fetched:
+        code = Code.STORE_ERROR
     entry = {key: value for key, value in child.entry.items() if key != "listing_code"}
-    return entry | failure(code, "decode", _MESSAGES[code])
+    return entry | failure(code, "decode" if child.fetched else "fetch", _MESSAGES[code])
 
 
 _NOT_THE_IMAGES_FAULT = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
@@ -167,6 +190,7 @@ _MESSAGES = {
     Code.DECODER_CRASHED: "the decoder crashed, also when the image was read alone",
     Code.TIMED_OUT: "the image took longer than the time limit",
     Code.OUT_OF_MEMORY: "the image needs more memory than the limit",
+    Code.STORE_ERROR: "the store did not give the image in time",
 }
 
 
@@ -178,18 +202,23 @@ def _end(child: _Child) -> None:
 
 def _serve(pipe: Connection) -> None:
     """A child's life: read the images it is handed until the pipe closes."""
-    spec, settings = pipe.recv()
+    spec, settings, access = pipe.recv()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (settings.memory_limit_bytes, settings.memory_limit_bytes))
     pipe.send(_READY)
+
+    def fetched() -> None:
+        _limit_cpu(settings.time_limit_s)
+        pipe.send(_FETCHED)
+
+    patient = replace(settings, time_limit_s=settings.time_limit_s + ORPHAN_S)
     while True:
         try:
             entry = pipe.recv()
         except EOFError:
             return
-        _limit_cpu(settings.time_limit_s)
-        signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s + ORPHAN_S)
-        pipe.send(read_image(entry, spec, settings))
+        for row in read_images([entry], spec, patient, access, fetched=fetched):
+            pipe.send(row)
         failpoint("answered", entry["image_uri"])
 
 

@@ -8,7 +8,6 @@ worker takes its block along; those are missing at the end, and `isolate` reads 
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,8 +18,9 @@ from batch_fracture import schema
 from batch_fracture.classifier import FractureClassifier, Provenance
 from batch_fracture.cluster import Resources
 from batch_fracture.preprocess import InputSpec
-from batch_fracture.reader import read_image
+from batch_fracture.reader import read_images
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store import FROM_ENVIRONMENT, Access
 
 BLOCK_ROWS = 64
 """Images per task: 0.1 s of decoding, 4 MB of inputs at 256 pixels, and what one crash makes read again."""
@@ -29,7 +29,13 @@ MIN_MISSING, MISSING_SHARE = 100, 0.01
 
 
 def build_dataset(
-    images: pa.Table, run: Provenance, spec: InputSpec, settings: ReadingSettings, workers: Workers
+    images: pa.Table,
+    run: Provenance,
+    spec: InputSpec,
+    settings: ReadingSettings,
+    workers: Workers,
+    *,
+    access: Access = FROM_ENVIRONMENT,
 ) -> Dataset:
     """The chain, lazily.
 
@@ -39,6 +45,7 @@ def build_dataset(
         spec: the model's input.
         settings: limits and modalities.
         workers: how many of what.
+        access: how buckets are reached.
 
     Returns:
         Dataset of `schema.UNIT_FILE` rows; iterate over its batches to run it. Blocks come in any order.
@@ -51,7 +58,7 @@ def build_dataset(
         ray.data.from_arrow(blocks)
         .map_batches(
             fetch_and_decode,  # type: ignore[arg-type]  # Ray's types know no further arguments
-            fn_args=(spec, settings),
+            fn_args=(spec, settings, access),
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=workers.cpus_per_task,
@@ -70,18 +77,14 @@ def build_dataset(
     )
 
 
-def fetch_and_decode(batch: pa.Table, spec: InputSpec, settings: ReadingSettings) -> pa.Table:
+def fetch_and_decode(
+    batch: pa.Table, spec: InputSpec, settings: ReadingSettings, access: Access = FROM_ENVIRONMENT
+) -> pa.Table:
     """From manifest entries to decoded rows, one for one; `schema.MANIFEST` in, `schema.DECODED` out.
 
-    An alarm kills this worker when one image takes longer than the limit, even inside a decoder's C code.
+    An image that hangs kills this worker; see `reader.read_images`.
     """
-    rows = []
-    try:
-        for entry in batch.to_pylist():
-            signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
-            rows.append(read_image(entry, spec, settings))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    rows = list(read_images(batch.to_pylist(), spec, settings, access))
     return pa.Table.from_pylist(rows, schema=schema.DECODED)
 
 

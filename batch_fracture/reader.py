@@ -1,8 +1,10 @@
-"""One image: from its manifest entry to a decoded row. Bad input ends here, as a row with a code."""
+"""Images: from manifest entries to decoded rows. Bad input ends here, as a row with a code."""
 
 from __future__ import annotations
 
 import hashlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,38 +14,69 @@ from batch_fracture.errors import ImageError
 from batch_fracture.failpoints import failpoint
 from batch_fracture.preprocess import InputSpec, read_input
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store import FROM_ENVIRONMENT, Access
 
 Row = dict[str, Any]
 """A row of `schema.DECODED`; missing keys are null."""
 
 
-def read_image(entry: Row, spec: InputSpec, settings: ReadingSettings) -> Row:
-    """Fetch, decode and prepare one image.
+def read_images(
+    entries: Sequence[Row],
+    spec: InputSpec,
+    settings: ReadingSettings,
+    access: Access = FROM_ENVIRONMENT,
+    *,
+    fetched: Callable[[], None] = lambda: None,
+) -> Iterator[Row]:
+    """Fetch, decode and prepare images, one row for each entry and in their order.
+
+    An alarm kills this process when an image is decoded for longer than `time_limit_s`, even inside a
+    decoder's C code. A fetch has a longer one of its own (`store.FETCH_LIMIT_S`), which its bounded retries
+    never reach: a slow store is no hanging decoder.
 
     Args:
-        entry: a row of `schema.MANIFEST`.
+        entries: rows of `schema.MANIFEST`.
         spec: the model's input.
         settings: limits and modalities.
+        access: how buckets are reached.
+        fetched: called when a fetch has ended and the decoding begins.
 
-    Returns:
+    Yields:
         The entry with `status`, header fields and, when read, `pixels`: uint8 (S, S) in C order. Where
         reading failed: `error_stage`, `error_code`, `error_message`.
     """
-    row: Row = {key: value for key, value in entry.items() if key != "listing_code"}
-    stage = "list" if entry["listing_code"] is not None else "fetch"
+    refused = [_refusal(entry, settings) for entry in entries]
+    wanted = [entry for entry, error in zip(entries, refused, strict=True) if error is None]
+    contents = store.fetch_ahead(wanted, access)
     try:
-        content = _fetch(entry, settings)
+        for entry, refusal in zip(entries, refused, strict=True):
+            signal.setitimer(signal.ITIMER_REAL, store.FETCH_LIMIT_S)
+            content = refusal or next(contents)
+            fetched()
+            signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
+            row = read_image(entry, content, spec, settings)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            yield row
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def read_image(entry: Row, content: bytes | ImageError, spec: InputSpec, settings: ReadingSettings) -> Row:
+    """Decode and prepare one image, or say why it could not be had; see `read_images`."""
+    row: Row = {key: value for key, value in entry.items() if key != "listing_code"}
+    if isinstance(content, ImageError):
+        return row | failure(content.code, "list" if entry["listing_code"] else "fetch", content.message)
+    try:
         row["image_sha256"] = hashlib.sha256(content).hexdigest()
         row["media_type"] = decode.sniff.media_type(content)
-        stage = "decode"
         failpoint("decode", entry["image_uri"])
         header = decode.read_header(content, settings)
         row |= {key: value for key, value in asdict(header).items() if value is not None}
         row["pixels"] = read_input(content, header, spec).tobytes()
     except ImageError as error:
-        return row | failure(error.code, stage, error.message)
+        return row | failure(error.code, "decode", error.message)
     except MemoryError:
-        return row | failure(Code.OUT_OF_MEMORY, stage, "the image needs more memory than there is")
+        return row | failure(Code.OUT_OF_MEMORY, "decode", "the image needs more memory than there is")
     return row | {"status": Status.READ.value}
 
 
@@ -58,12 +91,13 @@ def failure(code: Code, stage: str, message: str) -> Row:
     }
 
 
-def _fetch(entry: Row, settings: ReadingSettings) -> bytes:
+def _refusal(entry: Row, settings: ReadingSettings) -> ImageError | None:
+    """Why an image is not even fetched."""
     if entry["listing_code"] is not None:
         code = Code(entry["listing_code"])
-        raise ImageError(code, store.LISTING_MESSAGES[code])
+        return ImageError(code, store.LISTING_MESSAGES[code])
     if entry["size_bytes"] > settings.max_bytes:
-        raise ImageError(
+        return ImageError(
             Code.TOO_LARGE, f"{entry['size_bytes']:,} bytes are more than the limit of {settings.max_bytes:,}"
         )
-    return store.read_bytes(entry["image_uri"], entry["image_version"])
+    return None

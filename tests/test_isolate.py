@@ -8,13 +8,15 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from faulty_proxy import serve_faults
 from PIL import Image
 
-from batch_fracture import schema, store
+from batch_fracture import isolate, schema, store
 from batch_fracture.failpoints import VARIABLE
 from batch_fracture.isolate import read_isolated
 from batch_fracture.preprocess import InputSpec
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store.bucket import Access, s3_client
 
 
 def manifest(folder: Path) -> pa.Table:
@@ -84,3 +86,23 @@ def test_a_signal_that_ends_a_child_is_not_the_images_fault(
     threading.Timer(2.0, end_the_first_child).start()
     assert read(tmp_path, time_limit_s=4.0) == {"hang.png": "TIMED_OUT"}
     assert len(ended) == 1
+
+
+def test_a_silent_store_is_not_the_images_fault(
+    bucket: str, s3_server: str, draw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = draw(tmp_path, 1)[0]
+    s3_client(Access()).put_object(Bucket=bucket, Key="x.png", Body=path.read_bytes())
+    listing = store.list_images((f"s3://{bucket}/",)).to_pylist()
+    images = pa.Table.from_pylist([{**row, "reading_id": "x", "unit": 0} for row in listing], schema.MANIFEST)
+    monkeypatch.setattr(isolate, "FETCH_LIMIT_S", 5.0)
+    limits = ReadingSettings(time_limit_s=2.0)
+    with serve_faults(s3_server) as proxy:
+        access = Access(s3_endpoint=proxy.endpoint)
+        proxy.faults = ["slow-down", "slow-down", "slow-down"]  # a second or two, which is the store's time
+        (found,) = read_isolated(images, InputSpec(size=64), limits, num_children=1, access=access)
+        assert found["status"].to_pylist() == ["read"]
+        proxy.always = "stall"
+        (found,) = read_isolated(images, InputSpec(size=64), limits, num_children=1, access=access)
+    (row,) = found.select(["error_stage", "error_code"]).to_pylist()
+    assert row == {"error_stage": "fetch", "error_code": "STORE_ERROR"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from batch_fracture import store
 from batch_fracture.failpoints import VARIABLE
 from batch_fracture.preprocess import InputSpec
-from batch_fracture.reader import read_image
+from batch_fracture.reader import read_images
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store.bucket import Access, s3_client
 
 SPEC = InputSpec(size=64)
 
@@ -26,6 +29,11 @@ def entry(path: Path, **changes: Any) -> dict[str, Any]:
         "unit": 3,
         **changes,
     }
+
+
+def read_image(given: dict[str, Any], spec: InputSpec, settings: ReadingSettings) -> dict[str, Any]:
+    (row,) = read_images([given], spec, settings)
+    return row
 
 
 @pytest.fixture
@@ -93,3 +101,40 @@ def test_want_of_memory_is_a_row(png: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(VARIABLE, "decode=memory@x.txt")
     row = read_image(entry(png), SPEC, ReadingSettings())
     assert (row["status"], row["error_code"]) == ("failed", "OUT_OF_MEMORY")
+
+
+def test_the_fetch_has_its_own_alarm_and_says_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / str(number) for number in range(2)]
+    for path in paths:
+        path.write_bytes(b"no image")
+    alarms: list[float | str] = []
+    monkeypatch.setattr("signal.setitimer", lambda _, seconds: alarms.append(seconds))
+    rows = read_images(
+        [entry(path) for path in paths],
+        SPEC,
+        ReadingSettings(time_limit_s=7.0),
+        fetched=lambda: alarms.append("fetched"),
+    )
+    assert [row["error_code"] for row in rows] == ["NOT_AN_IMAGE"] * 2
+    assert alarms == [store.FETCH_LIMIT_S, "fetched", 7.0, 0] * 2 + [0]
+
+
+def test_rows_of_a_bucket_keep_their_order_and_their_refusals(bucket: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(buffer, format="PNG")
+    client = s3_client(Access())
+    for number in range(30):
+        client.put_object(Bucket=bucket, Key=f"{number:02}.png", Body=buffer.getvalue())
+    client.put_object(Bucket=bucket, Key="folder/", Body=b"")
+    listed = store.list_images((f"s3://{bucket}/",)).to_pylist()
+    client.delete_object(Bucket=bucket, Key="07.png")
+    listed[3] |= {"size_bytes": 2**40}
+    rows = list(read_images(listed, SPEC, ReadingSettings()))
+    assert [row["image_uri"] for row in rows] == [given["image_uri"] for given in listed]
+    stages = {
+        at: (row["error_stage"], row["error_code"]) for at, row in enumerate(rows) if row["status"] != "read"
+    }
+    assert stages == {3: ("fetch", "TOO_LARGE"), 7: ("fetch", "GONE"), 30: ("list", "NOT_AN_IMAGE")}
+    assert rows[30]["error_message"] == "a folder marker"

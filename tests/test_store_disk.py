@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from batch_fracture import schema, store
+from batch_fracture import schema
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError, SourceError
-from batch_fracture.store import list_images, read_bytes
+from batch_fracture.store import disk, list_images, read_bytes
 
 
 @contextmanager
@@ -150,8 +150,8 @@ def test_results_behind_a_link_are_left_out(tmp_path: Path) -> None:
 
 
 def test_times_that_no_tool_can_hold_are_clamped(tmp_path: Path) -> None:
-    far = store._entry("/x", SimpleNamespace(st_size=5, st_mtime_ns=10**21))
-    assert far.modified_at == store._LAST_US
+    far = disk._entry("/x", SimpleNamespace(st_size=5, st_mtime_ns=10**21))
+    assert far.modified_at == disk._LAST_US
     assert far.image_version == "5-1000000000000000000000"
 
 

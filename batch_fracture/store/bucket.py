@@ -1,7 +1,7 @@
 """Buckets: obstore moves the bytes, boto3 brings the credentials and says where S3 is.
 
-One client per bucket and process. `gs://` and `az://` take their credentials from the environment, as obstore's
-documentation has it.
+One client per bucket and process. `gs://` and `az://` take their credentials from the environment, as
+obstore's documentation has it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ _RETRY: RetryConfig = {
     "retry_timeout": timedelta(seconds=RETRY_WITHIN_S),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2},
 }
-REQUEST_WITHIN_S, CONNECT_WITHIN_S = 30, 10
+REQUEST_WITHIN_S, READ_WITHIN_S, CONNECT_WITHIN_S = 120, 30, 10
+"""A whole request; the next bytes of one; its connection. A large image on a slow line takes its time, a
+stalled one does not."""
 CREDENTIALS_FOR = timedelta(minutes=5)
 """How long obstore keeps credentials; boto3 renews its own 15 minutes before they expire."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What is needed to reach buckets beside the usual environment; the same on the driver and its workers."""
+    """What reaching buckets needs beside the usual environment; the same on the driver and its workers."""
 
     s3_endpoint: str | None = None
     """None: what AWS_ENDPOINT_URL or the profile says, else AWS."""
+
+
+FROM_ENVIRONMENT = Access()
 
 
 def is_bucket(uri: str) -> bool:
@@ -65,17 +70,23 @@ def open_bucket(scheme: str, name: str, access: Access) -> ObjectStore:
     Raises:
         ConfigError: there are no credentials.
     """
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - as below
     from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415 - local runs need no client
 
     options: ClientConfig = {
         "timeout": timedelta(seconds=REQUEST_WITHIN_S),
+        "read_timeout": timedelta(seconds=READ_WITHIN_S),
         "connect_timeout": timedelta(seconds=CONNECT_WITHIN_S),
         "allow_http": True,
     }
-    if scheme == "gs":
-        return GCSStore(name, client_options=options, retry_config=_RETRY)
-    if scheme == "az":
-        return AzureStore(name, client_options=options, retry_config=_RETRY)
+    if scheme != "s3":
+        try:
+            return (GCSStore if scheme == "gs" else AzureStore)(
+                name, client_options=options, retry_config=_RETRY
+            )
+        except BaseError as error:  # its text is of many lines
+            known = "GOOGLE_APPLICATION_CREDENTIALS" if scheme == "gs" else "AZURE_STORAGE_ACCOUNT_NAME"
+            raise ConfigError(f"{scheme}://{name} cannot be set up; check {known} and its kin") from error
     return S3Store(
         name,
         client_options=options,
@@ -87,7 +98,16 @@ def open_bucket(scheme: str, name: str, access: Access) -> ObjectStore:
 
 @functools.cache
 def s3_client(access: Access) -> Any:
-    """boto3's client: it lists, and reads the keys that obstore cannot name.
+    """boto3's client of this process: it asks about objects, and reads the keys that obstore cannot name.
+
+    Raises:
+        ConfigError: the configuration or the endpoint is none.
+    """
+    return new_s3_client(access)
+
+
+def new_s3_client(access: Access) -> Any:
+    """Another one, whose events the caller may handle for itself.
 
     Raises:
         ConfigError: the configuration or the endpoint is none.
@@ -98,7 +118,7 @@ def s3_client(access: Access) -> Any:
     config = Config(
         retries={"mode": "standard", "max_attempts": MAX_RETRIES},
         connect_timeout=CONNECT_WITHIN_S,
-        read_timeout=REQUEST_WITHIN_S,
+        read_timeout=READ_WITHIN_S,
         max_pool_connections=32,
     )
     try:

@@ -1,4 +1,4 @@
-"""The image store: what is there, and the bytes of one image. Local disk; others come through this door.
+"""Local disk: what is there, and the bytes of one image.
 
 Disk is listed with `os.scandir`, because a listing that drops or refuses odd names would lose images.
 """
@@ -6,19 +6,16 @@ Disk is listed with `os.scandir`, because a listing that drops or refuses odd na
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import stat
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-
-from batch_fracture import schema
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError, SourceError
+from batch_fracture.store.columns import UNLISTED, Buffer, Listing, Patterns
+from batch_fracture.store.failures import LISTING_MESSAGES
 
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which is what analysts' tools can hold; a version keeps the exact time."""
@@ -36,44 +33,28 @@ class Entry(NamedTuple):
     listing_code: str | None = None
 
 
-def list_images(
-    sources: tuple[str, ...],
-    *,
-    include: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
-    leave_out: Path | None = None,
-) -> pa.Table:
-    """List every object below the sources, once.
+def list_disk(sources: Sequence[str], listing: Listing, patterns: Patterns, leave_out: str | None) -> None:
+    """List every object below folders and files.
 
     A file is listed under its path, a link under its own; linked folders are entered after real ones, each
     folder once. A folder that cannot be opened is one entry (its path and a slash): nothing is lost unseen.
 
     Args:
-        sources: absolute folders or files, none inside another.
-        include: shell patterns on the path below its source (`*` crosses folders); empty for all.
-        exclude: likewise; excluded objects are not listed.
+        sources: absolute folders or files.
+        listing: takes the rows.
+        patterns: which objects are listed; a source that is a file is matched by its whole path.
         leave_out: a folder that is not entered, such as the results behind a link.
 
-    Returns:
-        Table of `schema.LISTING`, sorted by image_uri, one row per object.
-
     Raises:
-        SourceError: a source does not exist, cannot be opened, or two objects have one name in UTF-8.
+        SourceError: a source does not exist or cannot be opened.
     """
-    entries: dict[bytes, Entry] = {}
-    seen = {_identity(leave_out.stat())} if leave_out and leave_out.exists() else set()
-    for source in sources:
-        for path, entry in _walk(source, seen):
-            below = os.path.relpath(path, source)
-            if _wanted(path if below == "." else below, include, exclude):
-                entries[os.fsencode(path)] = entry
-    rows = sorted(entries.values(), key=lambda entry: entry.image_uri)
-    for one, other in itertools.pairwise(rows):
-        if one.image_uri == other.image_uri:
-            raise SourceError(f"two objects are named {one.image_uri!r} in UTF-8; rename one")
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema.LISTING)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema.LISTING, strict=True)]
-    return pa.table(arrays, schema=schema.LISTING)
+    seen = {_identity(Path(leave_out).stat())} if leave_out and Path(leave_out).exists() else set()
+    with Buffer(listing) as rows:
+        for source in sources:
+            for path, entry in _walk(source, seen):
+                below = os.path.relpath(path, source) if patterns else path
+                if not patterns or patterns.keep(path if below == "." else below):
+                    rows.add(_named(path, entry, listing))
 
 
 def read_bytes(image_uri: str, image_version: str) -> bytes:
@@ -125,18 +106,20 @@ def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]
             if _identity(status) in seen:
                 continue
             seen.add(_identity(status))
+            inner: list[os.DirEntry[str]] = []
             with os.scandir(folder) as scan:
-                children = sorted(scan, key=lambda child: child.name)
+                for child in scan:  # not sorted: a folder may hold a million files
+                    if _is_folder(child):
+                        inner.append(child)
+                    else:
+                        yield child.path, _child_entry(child)
         except OSError as error:
             if folder == source:
                 raise SourceError(f"source {source!r}: {error.strerror}") from error
             yield folder + "/", _unlisted(folder + "/", error)
             continue
-        for child in children:
-            if _is_folder(child):
-                (linked if child.is_symlink() else folders).append(child.path)
-            else:
-                yield child.path, _child_entry(child)
+        for child in sorted(inner, key=lambda child: child.name):
+            (linked if child.is_symlink() else folders).append(child.path)
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
@@ -144,6 +127,16 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
         return child.is_dir()
     except OSError:  # a loop of links, or a target that may not be seen: it becomes an entry of its own
         return False
+
+
+def entry_of(path: str) -> Entry:
+    """One path as it is listed; what is not there, or may not be seen, has a code."""
+    try:
+        return _entry(path, Path(path).stat())
+    except OSError as error:
+        return _unlisted(path, error)
+    except ValueError:  # a NUL in the path: nothing can be there
+        return Entry(path, UNLISTED, 0, 0, Code.GONE)
 
 
 def _child_entry(child: os.DirEntry[str]) -> Entry:
@@ -157,19 +150,24 @@ def _child_entry(child: os.DirEntry[str]) -> Entry:
 
 
 def _entry(path: str, status: os.stat_result, code: Code | None = None) -> Entry:
-    uri = path
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        uri = os.fsencode(path).decode("utf-8", "backslashreplace")
-        code = Code.NAME_UNREADABLE
     modified_at = min(max(status.st_mtime_ns // 1000, _FIRST_US), _LAST_US)
-    return Entry(uri, _version(status), status.st_size, modified_at, code)
+    return Entry(path, _version(status), status.st_size, modified_at, code)
 
 
 def _unlisted(path: str, error: OSError) -> Entry:
     """What is there by name only: a folder (with a slash) or file that may not be looked at."""
-    return Entry(os.fsencode(path).decode("utf-8", "backslashreplace"), "unlisted", 0, 0, _code(error))
+    return Entry(path, UNLISTED, 0, 0, _code(error))
+
+
+def _named(path: str, entry: Entry, listing: Listing) -> Entry:
+    """The entry under a name that is UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = listing.unreadable(os.fsencode(path))
+        code = entry.listing_code if entry.image_version == UNLISTED else Code.NAME_UNREADABLE
+        return entry._replace(image_uri=shown, listing_code=code)
+    return entry
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -180,26 +178,12 @@ def _version(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _wanted(below: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
-    if include and not any(fnmatchcase(below, pattern) for pattern in include):
-        return False
-    return not any(fnmatchcase(below, pattern) for pattern in exclude)
-
-
 def _code(error: OSError) -> Code:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         return Code.GONE
     if error.errno in (errno.EACCES, errno.EPERM):
         return Code.ACCESS_DENIED
     return Code.STORE_ERROR
-
-
-LISTING_MESSAGES = {
-    Code.GONE: "the file is not there, or the link points nowhere",
-    Code.ACCESS_DENIED: "permission denied",
-    Code.STORE_ERROR: "the store could not read it",
-    Code.NAME_UNREADABLE: "the name is not valid UTF-8; rename the file",
-}
 
 
 def _image_error(error: OSError) -> ImageError:
