@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from batch_fracture import __version__
+from batch_fracture.cli_export import export
 from batch_fracture.cli_run import run
+from batch_fracture.cli_runs import runs
 from batch_fracture.errors import BatchFractureError
 
 INTERRUPTED = 4
@@ -67,6 +68,8 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(runs)
+cli.add_command(export)
 
 
 @cli.command()
@@ -82,25 +85,13 @@ def query(results: str, sql: str, *, as_json: bool) -> None:
     """
     from batch_fracture.query import plain_rows
     from batch_fracture.query import query as run_query
+    from batch_fracture.screen import print_table
 
     rows = run_query(results, sql)
     if as_json:
         click.echo(json.dumps({"columns": rows.column_names, "rows": plain_rows(rows)}, default=str))
         return
-    _print_table(rows)
-
-
-def _print_table(rows: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*rows.column_names)
-    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):  # names may repeat
-        table.add_row(*("" if value is None else str(value) for value in row))
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(width=width, markup=False, highlight=False)
-    console.print(table)
-    console.print(f"{len(rows):,} rows")
+    print_table(rows)
 
 
 @cli.group()
@@ -187,5 +178,6 @@ def demo(folder: Path, *, as_json: bool) -> int:
       batch-fracture demo ./demo-archive
     """
     from batch_fracture.demo import run_demo
+    from batch_fracture.screen import print_table
 
-    return run_demo(folder, as_json=as_json, print_table=_print_table)
+    return run_demo(folder, as_json=as_json, print_table=print_table)

@@ -29,6 +29,7 @@ from batch_fracture.results.work import (
     Purpose,
     WorkFolder,
     read_manifest,
+    remove_rests,
     unfinished,
     write_manifest,
 )
@@ -83,6 +84,8 @@ class Night:
         """Finish what was cut off, then plan anew and read."""
         earlier: list[Report] = []
         remove_leftovers()
+        if not self.config.dry_run:
+            remove_rests(self.home)
         for work in [] if self.config.dry_run else unfinished(self.home):
             report = self._finish(work)
             if report and (report.message or self._was_the_work(report)):

@@ -230,3 +230,16 @@ def open_screen(log_format: str | None) -> Screen:
     if log_format == "rich" or (log_format is None and sys.stderr.isatty()):
         return RichScreen()
     return PlainScreen()
+
+
+def print_table(rows: pa.Table) -> None:
+    """Rows of a query on stdout."""
+    from rich.console import Console  # noqa: PLC0415 - only what prints tables needs it
+    from rich.table import Table  # noqa: PLC0415 - likewise
+
+    table = Table(*rows.column_names)
+    for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):  # names may repeat
+        table.add_row(*("" if value is None else str(value) for value in row))
+    console = Console(width=None if sys.stdout.isatty() else 10_000, markup=False, highlight=False)
+    console.print(table)
+    console.print(f"{len(rows):,} rows")

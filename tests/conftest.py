@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from s3_server import credentials, serve_s3
+from s3_server import new_bucket, serve_s3
+from tiny import write_tiny_bundle
 
-from batch_fracture.bundle import FILES, Bundle, open_bundle, sha256_of
+from batch_fracture.bundle import Bundle, open_bundle
 from batch_fracture.config import RunConfig
 from batch_fracture.results.home import Home, find_home
 from batch_fracture.run import run
 from batch_fracture.screen import PlainScreen
-from batch_fracture.store.bucket import Access, forget_clients, s3_client
+from batch_fracture.store.bucket import forget_clients
 from batch_fracture.summary import Report
 
 SHARED = Path(__file__).parents[2] / "shared"
-TINY_SIZE = 64
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as in a run; Ray reads it when it is imported
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its own coming default
@@ -40,8 +38,8 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One small Ray for every run inside this process."""
+def ray_session() -> Iterator[str]:
+    """One small Ray for every run inside this process; its address, for those in others."""
     import ray
 
     with tempfile.TemporaryDirectory(prefix="bf-t-", ignore_cleanup_errors=True) as folder:
@@ -53,7 +51,7 @@ def ray_session() -> Iterator[None]:
             object_store_memory=256 * 2**20,
             _temp_dir=folder,
         )
-        yield
+        yield ray.get_runtime_context().gcs_address
         ray.shutdown()
 
 
@@ -67,12 +65,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name of a new empty bucket; this process and its children find the server and may use it."""
-    for name, value in credentials(s3_server).items():
-        monkeypatch.setenv(name, value)
-    forget_clients()
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    s3_client(Access()).create_bucket(Bucket=name)
-    yield name
+    yield new_bucket(s3_server, monkeypatch)
     forget_clients()
 
 
@@ -87,38 +80,10 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A real bundle around a small timm network with random weights, 64 pixels."""
-    import timm
-    import torch
-
-    from batch_fracture.engines.torch_engine import ServedNetwork
-    from training.export import write_weights
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    folder.mkdir()
-    served = ServedNetwork(timm.create_model("test_efficientnet", num_classes=1), mean=0.5, std=0.5).eval()
-    write_weights(served, folder, input_size=TINY_SIZE)
-    (folder / "MODEL_CARD.md").write_text("A network with random weights, for tests.\n")
-    manifest = {
-        "format": 1,
-        "name": "tiny",
-        "architecture": "test_efficientnet",
-        "input": {"size": TINY_SIZE},
-        "normalisation": {"mean": 0.5, "std": 0.5},
-        "classes": ["no fracture", "fracture"],
-        "calibration": {"slope": 2.0, "intercept": 0.1},
-        "operating_points": {
-            "balanced": {"threshold": 0.5, "sensitivity": None, "specificity": None},
-            "high-sensitivity": {"threshold": 0.25, "sensitivity": None, "specificity": None},
-        },
-        "default_operating_point": "balanced",
-        "files": {name: sha256_of(folder / name) for name in FILES},
-    }
-    (folder / "bundle.json").write_text(json.dumps(manifest))
-    return open_bundle(str(folder))
+    return open_bundle(str(write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw() -> Callable[..., list[Path]]:
     """Draws small grey PNG files, all different: draw(folder, count)."""
 

@@ -13,8 +13,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from batch_fracture.store.bucket import Access, forget_clients, s3_client
 
 KEY, SECRET = "test-key", "test-secret"
 START_WITHIN_S = 60.0
@@ -52,6 +57,16 @@ def serve_s3() -> Iterator[tuple[str, int]]:
                 stale.unlink(missing_ok=True)
             for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port + 10_000}.sock"):
                 stale.unlink(missing_ok=True)
+
+
+def new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a bucket; from now on this process and its children find the server and may use it."""
+    for name, value in credentials(endpoint).items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3_client(Access()).create_bucket(Bucket=name)
+    return name
 
 
 def credentials(endpoint: str) -> dict[str, str]:

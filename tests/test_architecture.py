@@ -21,6 +21,7 @@ ONE_TEST_FOR_ALL = {"doctor", "engines", "synthetic"}
 TESTED_WITH = {
     "cli_run": "test_cli.py",
     "bucket_folder": "test_results_folder.py",
+    "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
     "fit": "test_training_train.py",
     "fold": "test_training_export.py",

@@ -11,7 +11,14 @@ from test_results_units import manifest
 from batch_fracture.results import parquet, work
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
-from batch_fracture.results.work import REMOVED_AFTER_S, read_manifest, run_id_of, unfinished, write_manifest
+from batch_fracture.results.work import (
+    REMOVED_AFTER_S,
+    read_manifest,
+    remove_rests,
+    run_id_of,
+    unfinished,
+    write_manifest,
+)
 
 
 def test_a_manifest_survives_the_store(home: Home) -> None:
@@ -46,6 +53,7 @@ def test_unfinished_runs_are_found_and_old_rests_removed(home: Home, monkeypatch
     assert unfinished(home) == [folder]
     assert home.folder.children("_work") == {folder.run_id, "about-to-begin"}
     monkeypatch.setattr(work, "REMOVED_AFTER_S", -2.0)
+    assert remove_rests(home) == ["_work/about-to-begin"]
     assert unfinished(home) == [folder]
     assert [file.name for file in home.folder.files("_work")] == [f"{folder.path}/manifest.parquet"]
     folder.remove()
@@ -58,11 +66,11 @@ def test_an_old_empty_folder_on_disk_is_removed(home: Home) -> None:
         return  # buckets have no empty folders
     empty = home.folder.path / "_work" / "about-to-begin"
     empty.mkdir(parents=True)
-    assert unfinished(home) == []
+    assert remove_rests(home) == []
     assert empty.exists()
     long_ago = time.time() - REMOVED_AFTER_S - 1
     os.utime(empty, (long_ago, long_ago))
-    assert unfinished(home) == []
+    assert remove_rests(home) == ["_work/about-to-begin"]
     assert not empty.exists()
 
 

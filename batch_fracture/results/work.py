@@ -22,7 +22,6 @@ from batch_fracture.results.home import Home
 _KEY = b"batch_fracture"
 FORMAT = 2
 REMOVED_AFTER_S = 3600.0
-"""A younger folder without a manifest may belong to a process that is about to write it."""
 HASHED_ROWS = 65_536
 
 
@@ -207,12 +206,25 @@ def read_manifest(work: WorkFolder) -> Manifest | None:
 
 
 def unfinished(home: Home) -> list[WorkFolder]:
-    """Work folders with a manifest. One without never began, or was done: it is removed when it is old."""
+    """Work folders with a manifest: runs under way or cut off."""
+    return [work for work in _work_folders(home) if work.has_manifest]
+
+
+def remove_rests(home: Home) -> list[str]:
+    """Remove old work folders without a manifest: their runs never began, or were done. Returns names."""
+    rests = old_rests(home)
+    for work in rests:
+        work.remove()
+    return [work.path for work in rests]
+
+
+def old_rests(home: Home) -> list[WorkFolder]:
+    """Work folders that `remove_rests` would remove; a younger one may belong to a run about to begin."""
+    before = time.time() - REMOVED_AFTER_S
+    works = [work for work in _work_folders(home) if not work.has_manifest]
+    return [work for work in works if 0.0 < home.folder.changed_at(work.path) < before]
+
+
+def _work_folders(home: Home) -> list[WorkFolder]:
     run_ids = home.folder.children(Home.WORK) | home.folder.children(f"{Home.LINKS}/{Home.WORK}")
-    folders = []
-    for work in (WorkFolder(home=home, run_id=run_id) for run_id in sorted(run_ids)):
-        if work.has_manifest:
-            folders.append(work)
-        elif time.time() - home.folder.changed_at(work.path) > REMOVED_AFTER_S:
-            work.remove()
-    return folders
+    return [WorkFolder(home=home, run_id=run_id) for run_id in sorted(run_ids)]
