@@ -7,7 +7,7 @@ BIN := .venv/bin
 LOCKED := PIP_CONSTRAINT=requirements.lock $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint format clean
+.PHONY: help setup setup-dev demo test chaos bench lint format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,14 @@ demo: setup  ## run the job on a synthetic archive in ./demo-archive
 
 test: setup-dev  ## all tests (the real radiographs are used where ../shared holds them)
 	$(BIN)/python -m pytest
+
+chaos: setup-dev  ## kill runs at random moments, on disk and on S3, and check the books (ARGS='--cases 4')
+	$(BIN)/python tests/chaos.py $(ARGS)
+
+bench: setup-dev  ## all benchmarks, some 40 minutes; each alone: see benchmarks/README.md
+	$(BIN)/python -m benchmarks.plan_scale
+	$(BIN)/python -m benchmarks.run_memory
+	$(BIN)/python -m benchmarks.s3_speed
 
 lint: setup-dev  ## style, layout and types
 	$(BIN)/ruff check

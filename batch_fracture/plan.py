@@ -83,17 +83,17 @@ def reading_id(image_uri: str, image_version: str, model_digest: str) -> str:
 
 def _reading_ids(listing: pa.Table, model_digest: str, key: PseudonymKey | None) -> pa.ChunkedArray:
     """Of every image, a batch at a time: a million at once would be 400 MB of Python strings."""
-    named = listing.select(["image_uri", "image_version"])
-    named = pseudonymise(named, key) if key else named
+    batches = listing.select(["image_uri", "image_version"]).to_batches(max_chunksize=BATCH_ROWS)
     ids = [
-        pa.array(map(reading_id, *_texts(batch), itertools.repeat(model_digest)), pa.string())
-        for batch in named.to_batches(max_chunksize=BATCH_ROWS)
+        pa.array(map(reading_id, *_texts(batch, key), itertools.repeat(model_digest)), pa.string())
+        for batch in batches
     ]
     return pa.chunked_array(ids, pa.string())
 
 
-def _texts(batch: pa.RecordBatch) -> tuple[list[str], ...]:
-    return tuple(column.to_pylist() for column in batch.columns)
+def _texts(batch: pa.RecordBatch, key: PseudonymKey | None) -> tuple[list[str], ...]:
+    names = pa.Table.from_batches([batch])
+    return tuple(column.to_pylist() for column in (pseudonymise(names, key) if key else names).columns)
 
 
 def _settled(

@@ -27,7 +27,8 @@ from batch_fracture import schema
 from batch_fracture.bundle import open_bundle
 from batch_fracture.config import RunConfig
 from batch_fracture.plan import reading_id
-from batch_fracture.results.table import ReadingsTable, find_home
+from batch_fracture.results.home import Home, find_home
+from batch_fracture.results.table import NewFile, ReadingsTable
 from benchmarks import measuring
 from benchmarks.stub_s3 import BUCKET, serve_stub, stub_object
 from tests.s3_server import credentials
@@ -148,12 +149,14 @@ def commit_units(results: Path, units: Iterator[pa.Table]) -> None:
     """A table of those units, in one commit of the project's own."""
     home = find_home(str(results), create=True)
     table = ReadingsTable.open_or_create(home)
-    folder = results / "readings" / f"{schema.PARTITION}={READ_DATE}"
-    folder.mkdir()
     run_id, files = f"{READ_DATE:%Y%m%d}-0123456789abcdef", []
+    folder = Path(f"{Home.READINGS}/{schema.PARTITION}={READ_DATE}")
+    (results / folder).mkdir()
     for number, unit in enumerate(units):
-        files.append(folder / f"{run_id}-{number:06d}.parquet")
-        pq.write_table(unit, files[-1], compression="zstd")
+        name = folder / f"{run_id}-{number:06d}.parquet"
+        pq.write_table(unit, results / name, compression="zstd")
+        size_bytes = (results / name).stat().st_size
+        files.append(NewFile(name=str(name), size_bytes=size_bytes, num_rows=len(unit)))
     if not table.commit(files, run_id=run_id, read_date=str(READ_DATE)):
         raise RuntimeError(f"{results}: the table did not take the commit")
 
