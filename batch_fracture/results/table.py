@@ -88,6 +88,11 @@ class ReadingsTable:
         return table
 
     @property
+    def delta(self) -> DeltaTable:
+        """The log itself, for those who only look into it (`history.py`)."""
+        return self._delta
+
+    @property
     def version(self) -> int:
         """Version of this handle."""
         return int(self._delta.version())
