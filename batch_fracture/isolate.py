@@ -76,34 +76,25 @@ def read_isolated(
         access: how buckets are reached.
 
     Yields:
-        Tables of one `schema.DECODED` row; crashes as `DECODER_CRASHED`, `TIMED_OUT` or `OUT_OF_MEMORY`,
-        and `STORE_ERROR` when the bytes never came.
+        Tables of one `schema.DECODED` row; deaths are `DECODER_CRASHED`, `TIMED_OUT`, `OUT_OF_MEMORY`.
 
     Raises:
         BatchFractureError: a child does not even start, which is no image's fault.
     """
-    waiting = images.to_pylist()[::-1]
-    children: list[_Child] = []
+    waiting, children = images.to_pylist()[::-1], list[_Child]()
     try:
         while waiting or children:
             while waiting and len(children) < num_children:
                 children.append(_start(waiting.pop(), (spec, settings, access)))
-            for child in _finished(children):
-                row = _answer(child)
-                if row == _FETCHED:
-                    child.fetched = True
-                    child.deadline = time.monotonic() + settings.time_limit_s
-                    continue
-                if row is None or not waiting or not _hand(child, waiting[-1]):
-                    children.remove(child)
-                    row = row or _epitaph(child)
-                    _end(child)
-                    if row is None:
-                        waiting.append(child.entry)
-                        continue
-                else:
+            for child, answer in _answers(children, settings):
+                handed = answer is not None and waiting and _hand(child, waiting[-1])
+                row = answer if handed else _bury(children, child, answer)
+                if handed:
                     waiting.pop()
-                yield pa.Table.from_pylist([row], schema=schema.DECODED)
+                if row is None:
+                    waiting.append(child.entry)
+                else:
+                    yield pa.Table.from_pylist([row], schema=schema.DECODED)
     finally:
         for child in children:
             _end(child)
@@ -158,12 +149,31 @@ def _finished(children: list[_Child]) -> list[_Child]:
     return [child for child in children if child.pipe in ready or child.deadline <= now]
 
 
+def _answers(children: list[_Child], settings: ReadingSettings) -> Iterator[tuple[_Child, Row | None]]:
+    """Children that are done, and the row of each; None for a dead or late one."""
+    for child in _finished(children):
+        answer = _answer(child)
+        if answer == _FETCHED:
+            child.fetched = True
+            child.deadline = time.monotonic() + settings.time_limit_s
+        else:
+            yield child, answer
+
+
 def _answer(child: _Child) -> Any:
     """What the child has sent, its row or that it goes on; None when it died or is late."""
     try:
         return child.pipe.recv() if child.pipe.poll() else None
     except (EOFError, OSError):  # it died before, or within, its answer
         return None
+
+
+def _bury(children: list[_Child], child: _Child, answer: Row | None) -> Row | None:
+    """End a child; its answer, or what its death says of its image."""
+    children.remove(child)
+    row = answer or _epitaph(child)
+    _end(child)
+    return row
 
 
 def _epitaph(child: _Child) -> Row | None:

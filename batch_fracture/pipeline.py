@@ -9,6 +9,7 @@ worker takes its block along; those are missing at the end, and `isolate` reads 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -50,31 +51,33 @@ def build_dataset(
     Returns:
         Dataset of `schema.UNIT_FILE` rows; iterate over its batches to run it. Blocks come in any order.
     """
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = max(MIN_MISSING, int(len(images) * MISSING_SHARE))
-    blocks = [images.slice(at, BLOCK_ROWS) for at in range(0, len(images), BLOCK_ROWS)]
+    _tolerate(max(MIN_MISSING, int(len(images) * MISSING_SHARE)))
     return (
-        ray.data.from_arrow(blocks)
+        ray.data.from_arrow([images.slice(at, BLOCK_ROWS) for at in range(0, len(images), BLOCK_ROWS)])
         .map_batches(
             fetch_and_decode,  # type: ignore[arg-type]  # Ray's types know no further arguments
             fn_args=(spec, settings, access),
-            batch_format="pyarrow",
-            batch_size=None,
+            **_WHOLE_BLOCKS,
             num_cpus=workers.cpus_per_task,
-            max_retries=1,  # Ray's default would try a crashing image for ever
+            max_retries=1,  # Ray's default tries a crashing image for ever
         )
         .map_batches(
             FractureClassifier,
             fn_constructor_args=(run,),
-            batch_format="pyarrow",
-            batch_size=None,
-            compute=ActorPoolStrategy(size=workers.num_classifiers),
-            num_cpus=workers.cpus_per_classifier,
-            num_gpus=workers.gpus_per_classifier,
+            **_WHOLE_BLOCKS,
+            **workers.of_classifiers(),
             max_task_retries=1,
         )
     )
+
+
+_WHOLE_BLOCKS: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
+
+
+def _tolerate(lost_blocks: int) -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = lost_blocks
 
 
 def fetch_and_decode(
@@ -97,6 +100,14 @@ class Workers:
     cpus_per_classifier: float
     gpus_per_classifier: int
     cpus_per_task: float
+
+    def of_classifiers(self) -> dict[str, Any]:
+        """What Ray Data is told of their number and needs."""
+        return {
+            "compute": ActorPoolStrategy(size=self.num_classifiers),
+            "num_cpus": self.cpus_per_classifier,
+            "num_gpus": self.gpus_per_classifier,
+        }
 
     @classmethod
     def for_cluster(cls, resources: Resources, *, num_images: int, on_gpu: bool) -> Workers:

@@ -83,7 +83,16 @@ def test_a_signal_that_ends_a_child_is_not_the_images_fault(
         ended.append(reading[0].pid)
         reading[0].terminate()
 
-    threading.Timer(2.0, end_the_first_child).start()
+    timers: list[threading.Timer] = []
+    real_hand = isolate._hand
+
+    def hand(*given: Any) -> bool:
+        if not timers:  # the first child has started, and gets its image now
+            timers.append(threading.Timer(1.0, end_the_first_child))
+            timers[0].start()
+        return real_hand(*given)
+
+    monkeypatch.setattr(isolate, "_hand", hand)
     assert read(tmp_path, time_limit_s=4.0) == {"hang.png": "TIMED_OUT"}
     assert len(ended) == 1
 

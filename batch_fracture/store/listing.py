@@ -30,13 +30,11 @@ def list_images(
 ) -> pa.Table:
     """List every object of the sources, once.
 
-    A source is a folder or file on disk, a prefix or object of a bucket, or a list: a file that ends in
-    `.csv`, `.csv.gz` or `.parquet` and names URIs (see `lists`), or the `manifest.json` of an S3 Inventory.
+    A source is a folder or file on disk, a prefix or object of a bucket, or a list of images: see `lists`.
 
     Args:
         sources: absolute paths and URIs, none inside another.
-        include: shell patterns on the path below its source (`*` crosses folders), for rows of lists on the
-            whole URI; empty for all.
+        include: shell patterns on the path below its source, of lists on the URI (`*` crosses folders).
         exclude: likewise; excluded objects are not listed.
         leave_out: a folder or prefix that is not entered, such as the results.
         access: how buckets are reached.
@@ -51,20 +49,21 @@ def list_images(
     from batch_fracture.store import lists  # noqa: PLC0415 - few sources are lists
 
     listing, patterns = Listing(), Patterns(include, exclude)
-    apart = str(leave_out) if leave_out is not None else None
-    named = {source for source in sources if lists.is_list(source)}
-    folders = [source for source in sources if source not in named and not bucket.is_bucket(source)]
-    apart_on_disk = None if apart and bucket.is_bucket(apart) else apart
-    list_disk(folders, listing, patterns, apart_on_disk)
+    apart = "" if leave_out is None else str(leave_out)
+    folders = []
     for source in sources:
-        if source in named:
+        if lists.is_list(source):
             lists.list_named(source, listing, patterns, access)
         elif bucket.is_bucket(source):
             _list_bucket(source, listing, patterns, access)
-    table = listing.table()
-    if apart and bucket.is_bucket(apart):
-        table = table.filter(pc.invert(pc.starts_with(table["image_uri"], apart.rstrip("/") + "/")))
-    return table
+        else:
+            folders.append(source)
+    list_disk(folders, listing, patterns, None if bucket.is_bucket(apart) else apart)
+    return _without(listing.table(), apart) if bucket.is_bucket(apart) else listing.table()
+
+
+def _without(table: pa.Table, prefix: str) -> pa.Table:
+    return table.filter(pc.invert(pc.starts_with(table["image_uri"], prefix.rstrip("/") + "/")))
 
 
 def _list_bucket(source: str, listing: Listing, patterns: Patterns, access: Access) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 
@@ -48,30 +47,48 @@ def complete(
     Raises:
         SourceError: the store could not answer.
     """
-    count = len(uris)
-    known_versions = versions.to_pylist() if versions is not None else [None] * count
-    known_sizes = sizes.to_pylist() if sizes is not None else [None] * count
-    known_codes: list[str | None] = list(codes) if codes is not None else [None] * count
-    known_times: list[Any] = (times.cast(pa.int64()) if times is not None else pa.nulls(count)).to_pylist()
-    open_rows = [
-        at
-        for at in range(count)
-        if known_codes[at] is None and (known_versions[at] is None or known_sizes[at] is None)
-    ]
-    if open_rows:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look-up") as pool:
-            answers = pool.map(lambda at: _look_up(uris[at], access), open_rows)
-            for at, (version, size, time, code) in zip(open_rows, answers, strict=True):
-                known_versions[at] = known_versions[at] or version
-                known_sizes[at], known_codes[at] = size, code
-                known_times[at] = known_times[at] if time is None else _microseconds(time)
+    unknown = [None] * len(uris)
+    rows = _Rows(
+        versions=unknown if versions is None else versions.to_pylist(),
+        sizes=unknown if sizes is None else sizes.to_pylist(),
+        times=unknown if times is None else times.cast(pa.int64()).to_pylist(),
+        codes=unknown if codes is None else codes,
+    )
+    rows.ask(uris, access)
     return objects_of(
         uris,
-        pa.array([version or UNLISTED for version in known_versions], pa.string()),
-        pa.array([size or 0 for size in known_sizes], pa.int64()),
-        pa.array(known_times, pa.int64()).cast(TIMESTAMP),
-        known_codes,
+        pa.array([version or UNLISTED for version in rows.versions], pa.string()),
+        pa.array([size or 0 for size in rows.sizes], pa.int64()),
+        pa.array(rows.times, pa.int64()).cast(TIMESTAMP),
+        rows.codes,
     )
+
+
+class _Rows:
+    """The columns of a batch while their gaps are filled; `times` in microseconds since 1970 UTC."""
+
+    def __init__(
+        self,
+        versions: Sequence[str | None],
+        sizes: Sequence[int | None],
+        times: Sequence[int | None],
+        codes: Sequence[str | None],
+    ) -> None:
+        self.versions, self.sizes = list(versions), list(sizes)
+        self.times, self.codes = list(times), list(codes)
+
+    def ask(self, uris: Sequence[str], access: Access) -> None:
+        """Look up the rows without a version or a size; those with a code are as they are."""
+        known = zip(self.versions, self.sizes, self.codes, strict=True)
+        gaps = [at for at, (version, size, code) in enumerate(known) if not code and None in (version, size)]
+        if not gaps:
+            return
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look-up") as pool:
+            answers = pool.map(lambda at: _look_up(uris[at], access), gaps)
+            for at, (version, size, time, code) in zip(gaps, answers, strict=True):
+                self.versions[at] = self.versions[at] or version
+                self.sizes[at], self.codes[at] = size, code
+                self.times[at] = self.times[at] if time is None else _microseconds(time)
 
 
 def _look_up(uri: str, access: Access) -> Found:
