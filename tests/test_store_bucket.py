@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import io
 import shlex
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import obstore
 import pytest
+import urllib3
+from botocore.awsrequest import AWSRequest, AWSResponse
 from s3_server import KEY, SECRET
 
 from batch_fracture.errors import ConfigError
@@ -101,13 +103,29 @@ def test_no_credentials_and_no_endpoint_are_configuration(
         open_bucket("s3", bucket, Access())
 
 
-def test_the_place_of_s3(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_of_s3(bucket: str, s3_server: str) -> None:
     options = delta_options("s3://b/results", Access())
     assert options["aws_virtual_hosted_style_request"] == "false"
+    assert (options["aws_endpoint"], options["aws_region"]) == (s3_server, "us-east-1")
+    assert delta_options("gs://b/results", Access()) == {}
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_bucket_of_aws_is_sought_where_it_lies(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     forget_clients()
-    options = delta_options("s3://b/results", Access())
+    asked = []
+    empty = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
+
+    def answer(request: AWSRequest, **_: object) -> AWSResponse:
+        asked.append(request.url)
+        return AWSResponse(request.url, status, {"x-amz-bucket-region": "eu-west-1"}, empty)
+
+    s3_client(Access()).meta.events.register("before-send.s3.HeadBucket", answer)
+    for _ in range(2):
+        options = delta_options("s3://far-away/results", Access())
     assert "aws_endpoint" not in options
-    assert (options["aws_region"], options["aws_virtual_hosted_style_request"]) == ("us-east-1", "true")
-    assert delta_options("gs://b/results", Access()) == {}
-    json.dumps(options)
+    assert (options["aws_region"], options["aws_virtual_hosted_style_request"]) == ("eu-west-1", "true")
+    assert asked == ["https://far-away.s3.amazonaws.com/"]

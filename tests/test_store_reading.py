@@ -112,6 +112,13 @@ def test_lasting_faults_end_in_bounded_time(
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize("key", ["a//b.png", "/lead.png", "a/../b.png", "./a.png"])
+def test_keys_that_look_like_paths_are_asked_for_as_they_are(proxy: FaultyProxy, key: str) -> None:
+    proxy.always = "archived"  # the test server itself would fold them
+    assert code_of((f"s3://b/{key}", "e", 1), Access(s3_endpoint=proxy.endpoint)) is Code.ACCESS_DENIED
+    assert proxy.asked == [f"/b/{key}"]
+
+
 @pytest.mark.parametrize("key", ["plain.png", "odd\t.png"])
 def test_an_archived_object_says_so(bucket: str, proxy: FaultyProxy, key: str) -> None:
     proxy.always = "archived"

@@ -92,7 +92,7 @@ def open_bucket(scheme: str, name: str, access: Access) -> ObjectStore:
         client_options=options,
         retry_config=_RETRY,
         credential_provider=_credentials(),
-        **_place(access),
+        **_place(name, access),
     )
 
 
@@ -130,10 +130,11 @@ def new_s3_client(access: Access) -> Any:
 
 def delta_options(uri: str, access: Access) -> dict[str, str]:
     """Storage options of delta-rs for a table: freshly frozen credentials, so call it at each opening."""
-    if split(uri)[0] != "s3":
+    scheme, name, _ = split(uri)
+    if scheme != "s3":
         return {}
     frozen = _credentials().credentials.get_frozen_credentials()
-    place = _place(access)
+    place = _place(name, access)
     options = {
         "aws_access_key_id": frozen.access_key,
         "aws_secret_access_key": frozen.secret_key,
@@ -148,13 +149,33 @@ def delta_options(uri: str, access: Access) -> dict[str, str]:
     return options
 
 
-def _place(access: Access) -> dict[str, Any]:
-    """Region of S3 and, where it is not AWS, its endpoint, addressed by path."""
+def _place(name: str, access: Access) -> dict[str, Any]:
+    """Region of a bucket or, where S3 is not AWS, its endpoint, addressed by path."""
     meta = s3_client(access).meta
-    place: dict[str, Any] = {"region": meta.region_name}
-    if ".amazonaws.com" not in meta.endpoint_url:
-        place |= {"endpoint": meta.endpoint_url, "virtual_hosted_style_request": False}
-    return place
+    if ".amazonaws.com" in meta.endpoint_url:
+        return {"region": _region(name, access)}
+    return {
+        "region": meta.region_name,
+        "endpoint": meta.endpoint_url,
+        "virtual_hosted_style_request": False,
+    }
+
+
+@functools.cache
+def _region(name: str, access: Access) -> str:
+    """Where a bucket of AWS lies: boto3 follows S3 to another region, obstore and delta-rs do not."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+    client = s3_client(access)
+    answer: dict[str, Any] = {}
+    try:
+        answer = client.head_bucket(Bucket=name)
+    except ClientError as error:  # a refusal names the region too
+        answer = error.response
+    except BotoCoreError:
+        pass
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return str(said or client.meta.region_name)
 
 
 @functools.cache
@@ -180,5 +201,5 @@ def _credentials() -> Any:
 
 def forget_clients() -> None:
     """Drop the clients of this process, so that the next ones are made from the environment as it is then."""
-    for made in (open_bucket, s3_client, _session, _credentials):
+    for made in (open_bucket, s3_client, _region, _session, _credentials):
         made.cache_clear()
