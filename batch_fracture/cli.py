@@ -18,6 +18,9 @@ INTERRUPTED = 4
 _RESULTS = click.option(
     "--results", required=True, metavar="URI", help="Folder that `run` wrote its tables to."
 )
+_ENDPOINT = click.option(
+    "--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]"
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object last, for machines.")
 
 
@@ -74,9 +77,10 @@ cli.add_command(export)
 
 @cli.command()
 @_RESULTS
+@_ENDPOINT
 @click.argument("sql")
 @_JSON
-def query(results: str, sql: str, *, as_json: bool) -> None:
+def query(results: str, s3_endpoint: str | None, sql: str, *, as_json: bool) -> None:
     """Run one SQL statement (DuckDB) on the views readings, latest and runs.
 
     \b
@@ -86,8 +90,9 @@ def query(results: str, sql: str, *, as_json: bool) -> None:
     from batch_fracture.query import plain_rows
     from batch_fracture.query import query as run_query
     from batch_fracture.screen import print_table
+    from batch_fracture.store import Access
 
-    rows = run_query(results, sql)
+    rows = run_query(results, sql, Access(s3_endpoint=s3_endpoint))
     if as_json:
         click.echo(json.dumps({"columns": rows.column_names, "rows": plain_rows(rows)}, default=str))
         return
@@ -147,9 +152,10 @@ def bundle_verify(name: str, *, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--results", metavar="URI", help="Also check this results folder.")
+@click.option("--results", metavar="URI", help="Also check this results location.")
+@_ENDPOINT
 @_JSON
-def doctor(results: str | None, *, as_json: bool) -> int:
+def doctor(results: str | None, s3_endpoint: str | None, *, as_json: bool) -> int:
     """Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
 
     \b
@@ -159,7 +165,7 @@ def doctor(results: str | None, *, as_json: bool) -> int:
     from batch_fracture.doctor import as_json as checks_as_json
     from batch_fracture.doctor import examine, render
 
-    checks = examine(results)
+    checks = examine(results, s3_endpoint)
     if as_json:
         click.echo(json.dumps(checks_as_json(checks)))
     else:

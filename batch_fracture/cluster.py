@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ CONNECT_WITHIN_S = 10.0
 KEPT_LOGS = 20
 """Logs of so many runs are kept."""
 _FOLDER = "bf-ray-"
+_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
         folder = _make_folder() if address == "local" else None
         before = set(psutil.Process().children())
         try:
-            with _signals_kept():
+            with _signals_kept(), _token_of_its_own(wanted=folder is not None):
                 _connect(address, folder)
             yield _resources()
         finally:
@@ -101,6 +103,19 @@ def _signals_kept() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextlib.contextmanager
+def _token_of_its_own(*, wanted: bool) -> Iterator[None]:
+    """Nobody else may use a Ray that we start; Ray would save its token in a home that may not be there."""
+    if not wanted or _TOKEN in os.environ:
+        yield
+        return
+    os.environ[_TOKEN] = secrets.token_hex(32)
+    try:
+        yield
+    finally:
+        del os.environ[_TOKEN]
 
 
 def _shut_down(started: set[psutil.Process]) -> None:

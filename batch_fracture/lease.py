@@ -30,6 +30,8 @@ class Owner:
 
     host: str
     boot_id: str
+    pid_namespace: str
+    """Containers may share a host's name, but not the meaning of a pid (pid_namespaces(7))."""
     pid: int
     started: int
     """Clock ticks from boot to the start of the process (proc(5), stat, 22): no clock change moves it."""
@@ -43,6 +45,7 @@ class Owner:
         return cls(
             host=socket.gethostname(),
             boot_id=_boot_id(),
+            pid_namespace=_pid_namespace(),
             pid=pid,
             started=_start_ticks(pid) or 0,
             renewed=time.time(),
@@ -50,7 +53,8 @@ class Owner:
 
     def is_alive(self) -> bool:
         """Certain on this host, by pid and process start; by the last renewal on any other."""
-        if (self.host, self.boot_id) != (socket.gethostname(), _boot_id()):
+        here = (socket.gethostname(), _boot_id(), _pid_namespace())
+        if (self.host, self.boot_id, self.pid_namespace) != here:
             return time.time() - self.renewed < EXPIRES_AFTER_S
         return _start_ticks(self.pid) == self.started
 
@@ -151,6 +155,10 @@ def _start_ticks(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(fields[19]) if fields[0] != "Z" else None
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _boot_id() -> str:

@@ -13,7 +13,9 @@ from batch_fracture.errors import ConfigError, ResultsError
 from batch_fracture.results.home import find_home
 from batch_fracture.results.records import read_records
 from batch_fracture.results.table import ReadingsTable
+from batch_fracture.store import Access
 
+_ANYWHERE = Access()
 LATEST_SQL = f"""
 CREATE VIEW latest AS
 SELECT * FROM readings
@@ -24,13 +26,13 @@ QUALIFY row_number() OVER (
 """Per (image_uri, model) the newest `read` row, else the newest row."""
 
 
-def connect(results: str) -> duckdb.DuckDBPyConnection:
+def connect(results: str, access: Access = _ANYWHERE) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the views of a results folder; the tables themselves are only read.
 
     Raises:
         ResultsError: the location is no results folder.
     """
-    home = find_home(results)
+    home = find_home(results, access=access)
     table = ReadingsTable.open(home)
     if table is None:
         raise ResultsError(
@@ -44,14 +46,14 @@ def connect(results: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def query(results: str, sql: str) -> pa.Table:
+def query(results: str, sql: str, access: Access = _ANYWHERE) -> pa.Table:
     """The rows of one statement.
 
     Raises:
         ConfigError: DuckDB does not accept it.
         ResultsError: the location is no results folder.
     """
-    with connect(results) as connection:
+    with connect(results, access) as connection:
         try:
             relation = connection.sql(sql)
             found: pa.Table | None = relation.to_arrow_table() if relation is not None else None

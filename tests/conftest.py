@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from s3_server import new_bucket, serve_s3
+from s3_server import credentials, free_ports, new_bucket, serve_s3
 from tiny import write_tiny_bundle
 
 from batch_fracture.bundle import Bundle, open_bundle
@@ -27,6 +27,11 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as in a run; Ray reads it when it is imported
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its own coming default
+
+
+S3_PORT = free_ports(1)[0]
+"""Known before the server runs: the workers of the session's Ray inherit the way to it."""
+os.environ.update(credentials(f"http://127.0.0.1:{S3_PORT}"))
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +63,7 @@ def ray_session() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Endpoint of a real S3 server that lasts as long as the tests."""
-    with serve_s3() as (endpoint, _pid):
+    with serve_s3(S3_PORT) as (endpoint, _pid):
         yield endpoint
 
 

@@ -26,10 +26,11 @@ START_WITHIN_S = 60.0
 
 
 @contextlib.contextmanager
-def serve_s3() -> Iterator[tuple[str, int]]:
+def serve_s3(port: int | None = None) -> Iterator[tuple[str, int]]:
     """(endpoint, pid) of a server that is ready; it is killed afterwards, and its files are removed."""
     folder = Path(tempfile.mkdtemp(prefix="bf-s3-"))
-    master, volume, filer, s3 = free_ports(4)
+    master, volume, filer = free_ports(3)
+    s3 = port or free_ports(1)[0]
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
@@ -38,7 +39,7 @@ def serve_s3() -> Iterator[tuple[str, int]]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     command = [
         str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
-        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
         f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
         f"-s3.config={folder / 's3.json'}", "-volume.max=2000", "-master.volumeSizeLimitMB=64",
     ]  # fmt: skip
@@ -52,10 +53,10 @@ def serve_s3() -> Iterator[tuple[str, int]]:
         server.kill()
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
-        for port in (master, volume, filer, s3):
-            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+        for used in (master, volume, filer, s3):
+            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{used}.sock"):
                 stale.unlink(missing_ok=True)
-            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{port + 10_000}.sock"):
+            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{used + 10_000}.sock"):
                 stale.unlink(missing_ok=True)
 
 

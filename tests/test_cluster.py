@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,12 @@ def test_a_cluster_starts_quietly_survives_sigterm_and_leaves_nothing(tmp_path: 
     for number in range(30):
         (log.parent / f"old-{number}.log").touch()
     done = subprocess.run(
-        [sys.executable, "-c", WORK, str(log)], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", WORK, str(log)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "HOME": "/proc/nowhere"},  # a service account without a home
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "0 0\n"

@@ -12,6 +12,8 @@ import pytest
 
 from batch_fracture import __version__, bundle, doctor, engines
 from batch_fracture.doctor import Check, machine, places, software
+from batch_fracture.results.bucket_folder import BucketFolder
+from batch_fracture.store import Access
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -193,9 +195,12 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     assert check.value.startswith("/proc cannot be written (")
 
 
-def test_remote_results_are_not_judged() -> None:
-    (check,) = places.folder("results", "s3://bucket/results")
-    assert (check.ok, check.value) == (None, "s3://bucket/results is remote and was not looked at")
+def test_a_bucket_is_tried_and_nothing_is_left(bucket: str) -> None:
+    (check,) = places.results(f"s3://{bucket}/results", None)
+    assert (check.ok, check.value.endswith("keeps what was put first")) == (True, True)
+    assert BucketFolder(f"s3://{bucket}", Access()).files("") == []
+    (check,) = places.results("s3://no-such-bucket/results", None)
+    assert (check.ok, "--s3-endpoint" in str(check.remedy)) == (False, True)
 
 
 def test_a_full_disk_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,9 @@ def test_a_reused_pid_is_not_the_owner(work: WorkFolder) -> None:
     assert current_owner(work) is None
 
 
-def test_another_host_holds_until_expiry(work: WorkFolder) -> None:
-    elsewhere = replace(Owner.myself(), host="elsewhere", pid=1)
+@pytest.mark.parametrize("where", ["host", "boot_id", "pid_namespace"])
+def test_an_owner_elsewhere_holds_until_expiry(work: WorkFolder, where: str) -> None:
+    elsewhere = replace(Owner.myself(), pid=1, **{where: "elsewhere"})
     put(work, 1, elsewhere)
     assert current_owner(work) == elsewhere
     put(work, 2, replace(elsewhere, renewed=time.time() - lease.EXPIRES_AFTER_S - 1))

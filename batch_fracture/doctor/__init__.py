@@ -12,11 +12,12 @@ from batch_fracture.doctor.check import Check, bad
 __all__ = ["Check", "as_json", "examine", "render"]
 
 
-def examine(results: str | None) -> list[Check]:
+def examine(results: str | None, s3_endpoint: str | None = None) -> list[Check]:
     """Look at versions, hardware, bundles and folders.
 
     Args:
         results: the results location of a run, to check access and space; None leaves it out.
+        s3_endpoint: S3 server that is not AWS.
 
     Returns:
         Checks in reading order; nothing is raised.
@@ -29,7 +30,7 @@ def examine(results: str | None) -> list[Check]:
         ("GPUs", machine.gpus),
         ("engine", software.engine),
         ("bundles", software.bundles),
-        ("results", lambda: places.folder("results", results) if results else []),
+        ("results", lambda: places.results(results, s3_endpoint) if results else []),
         ("temporary folder", places.temporary),
         ("shared memory", places.shared_memory),
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 from batch_fracture.doctor.check import Check, bad, good, note
+from batch_fracture.errors import BatchFractureError
 
 MIN_FREE_BYTES = 2**30
 MIN_SHARED_BYTES = 128 * 2**20
@@ -18,15 +20,40 @@ _SOCKET = "/bf-ray-4194304-xxxxxxxx/session_2026-01-01_00-00-00_000000_4194304/s
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7)
 
 
+def results(location: str, s3_endpoint: str | None) -> list[Check]:
+    """Whether a run could write its results there."""
+    return _bucket(location, s3_endpoint) if "://" in location else folder("results", location)
+
+
+def _bucket(location: str, s3_endpoint: str | None) -> list[Check]:
+    """Put a file twice: the second put must be refused, because commits rest on that."""
+    from batch_fracture.results.bucket_folder import BucketFolder  # noqa: PLC0415 - disks need no client
+    from batch_fracture.store import Access  # noqa: PLC0415 - likewise
+
+    name = f"_work/doctor-{uuid.uuid4().hex}/probe"
+    try:
+        place = BucketFolder(location, Access(s3_endpoint=s3_endpoint))
+        place.put_once(name, b"doctor")
+        is_exact = not place.put_once(name, b"another doctor")
+        place.delete(name)
+    except BatchFractureError as error:
+        return [
+            bad("results", str(error), "check the bucket's name, --s3-endpoint, AWS_PROFILE and its policy")
+        ]
+    if not is_exact:
+        return [
+            bad("results", f"{location} ignores If-None-Match", "name a store that has conditional writes")
+        ]
+    return [good("results", f"{location} can be written, and keeps what was put first")]
+
+
 def folder(name: str, location: str) -> list[Check]:
     """Whether files can be written there, and the space left; its parent stands for one to be made.
 
     Args:
         name: of the check.
-        location: a path; of a remote location nothing is looked at.
+        location: a path.
     """
-    if "://" in location:
-        return [note(name, f"{location} is remote and was not looked at")]
     path = Path(location).absolute()
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if not existing.is_dir():

@@ -12,6 +12,7 @@ from batch_fracture.errors import ResultsError
 from batch_fracture.results.folder import DiskFolder, Folder
 from batch_fracture.store import Access, bucket
 
+_ANYWHERE = Access()
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|%[0-9A-Fa-f]{2}|/read_date=")
 """What Delta's log decodes, what it takes for a separator, and what readers take for a partition."""
 _UNFIT_IN_BUCKET = re.compile(r"//|/\.{1,2}(/|$)|[*?#\[\]]")
@@ -53,7 +54,7 @@ class Home:
 _OURS = frozenset({Home.READINGS, Home.RUNS, Home.WORK, Home.LINKS})
 
 
-def find_home(uri: str, *, create: bool = False, access: Access = Access()) -> Home:  # noqa: B008 - frozen
+def find_home(uri: str, *, create: bool = False, access: Access = _ANYWHERE) -> Home:
     """Check a results location.
 
     Args:
