@@ -25,12 +25,14 @@ class FaultyProxy:
     """What is to be spoilt, and what was asked.
 
     `faults` is used up from its front, one per GET of an object; `always` is done to all of them.
+    `listing_faults` likewise, one per page of a listing.
     """
 
     def __init__(self, endpoint: str, upstream: str) -> None:
         self.endpoint = endpoint
         self.upstream = urlsplit(upstream).netloc
         self.faults: list[str] = []
+        self.listing_faults: list[str] = []
         self.always: str | None = None
         self.asked: list[str] = []
         self.closing = threading.Event()
@@ -62,7 +64,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         proxy: FaultyProxy = self.server.proxy  # type: ignore[attr-defined]
-        fault = proxy.fault(self.path) if self.command == "GET" and "list-type" not in self.path else None
+        fault = None
+        if "list-type" in self.path:
+            fault = proxy.listing_faults.pop(0) if proxy.listing_faults else None
+        elif self.command == "GET":
+            fault = proxy.fault(self.path)
         if fault == "reset":
             self._reset()
         elif fault in ("slow-down", "500", "archived"):

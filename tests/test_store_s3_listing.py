@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import obstore
 import pytest
+from botocore.exceptions import ClientError
+from faulty_proxy import serve_faults
 
 from batch_fracture.codes import Code
 from batch_fracture.errors import SourceError
 from batch_fracture.store import list_images, read_bytes, s3_listing
 from batch_fracture.store.bucket import Access, forget_clients, open_bucket, s3_client
+from batch_fracture.store.s3_pages import Page, Pages
 
 ODD_KEYS = (
     *(" lead", "trail ", "sp ace", "pl+us", "a%20b", "100%", "h#sh", "q?m", "st*r", "at@", "e=q"),
@@ -82,6 +86,31 @@ def test_results_in_the_bucket_are_left_out(bucket: str) -> None:
     put(bucket, "results/readings/x.parquet", "results-of-2019/y.png")
     table = list_images((f"s3://{bucket}/",), leave_out=f"s3://{bucket}/results")
     assert table["image_uri"].to_pylist() == [f"s3://{bucket}/results-of-2019/y.png"]
+
+
+def test_a_policy_that_allows_just_this_prefix(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(bucket, "scans/a/1", "scans/b/2", "scans/3")
+    real, refused = Pages.below, list[str]()
+
+    def below(pages: Pages, prefix: str, *, one_level: bool = False) -> Iterator[Page]:
+        if prefix != "scans/":
+            refused.append(prefix)
+            answer = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise ClientError(answer, "ListObjectsV2")
+        yield from real(pages, prefix, one_level=one_level)
+
+    monkeypatch.setattr(Pages, "below", below)
+    assert keys_of(f"s3://{bucket}/scans", bucket) == ["scans/3", "scans/a/1", "scans/b/2"]
+    assert refused
+
+
+def test_pages_that_fail_are_asked_for_again(bucket: str, s3_server: str) -> None:
+    put(bucket, "a/x", "b")
+    with serve_faults(s3_server) as proxy:
+        proxy.listing_faults = ["cut", "slow-down"]
+        table = list_images((f"s3://{bucket}/",), access=Access(s3_endpoint=proxy.endpoint))
+        assert proxy.listing_faults == []
+    assert table["image_uri"].to_pylist() == [f"s3://{bucket}/a/x", f"s3://{bucket}/b"]
 
 
 def test_an_empty_bucket_is_an_empty_listing(bucket: str) -> None:

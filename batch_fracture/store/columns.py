@@ -73,6 +73,7 @@ class Listing:
         table = pa.Table.from_batches(self._batches, schema.LISTING)
         self._batches = []
         table = table.take(pc.sort_indices(table, sort_keys=[("image_uri", "ascending")]))
+        pa.default_memory_pool().release_unused()  # of a million rows, 260 MB that the plan will want
         if _repeats(table) is None:
             return table
         self._refuse_shared_names(table)

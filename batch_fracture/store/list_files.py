@@ -24,7 +24,7 @@ from batch_fracture.store.failures import source_error
 
 MAX_COLUMNS = 500
 """Of a CSV file; each is read as text, or `007` would become 7."""
-_CSV_BLOCK_BYTES = 8 * 2**20
+_CSV_BLOCK_BYTES = 2**20
 
 
 class Rows:
