@@ -43,7 +43,7 @@ class Report:
         """
         if self.outcome is Outcome.STORE_OUTAGE:
             return StoreOutageError.exit_code
-        if self.outcome in (Outcome.LIMITED, Outcome.INTERRUPTED) and self.message:
+        if self.outcome in (Outcome.LIMITED, Outcome.INTERRUPTED, Outcome.DEADLINE) and self.message:
             return WorkHeldError.exit_code
         rows = self.books.read + self.books.skipped + self.books.failed
         if rows and self.books.failed > max_failed * rows:
@@ -74,7 +74,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def as_text(report: Report) -> str:
     """The report as lines of at most about 100 columns."""
-    if report.outcome is None:
+    if report.outcome is None or report.run_id is None:
         return "\n".join(_idle_lines(report))
     purpose, books = report.purpose, report.books
     share = f"{books.positive / books.read:.1%} of the read ones; " if books.read else ""
