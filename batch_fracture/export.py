@@ -30,6 +30,7 @@ from batch_fracture.failpoints import failpoint
 from batch_fracture.results import parquet
 from batch_fracture.results.history import LoggedFile, columns, contents, table_as_of
 from batch_fracture.results.home import Home
+from batch_fracture.results.table import ReadingsTable
 from batch_fracture.sealed import Progress, Sealed
 from batch_fracture.store.bucket import is_bucket
 
@@ -70,16 +71,7 @@ def export(
     """
     folder = _place(home, out)
     table, committed_at = table_as_of(home, as_of)
-    about: dict[str, Any] = {
-        "format": sealed.FORMAT,
-        "results": home.uri,
-        "table_version": table.version,
-        "committed_at": _text(committed_at),
-        "as_of": as_of,
-        "exported_at": _text(datetime.now(UTC)),
-        "code_version": __version__,
-        "columns": {name: str(schema.READINGS.field(name).type) for name in columns(table)},
-    }
+    about = _describe(table, committed_at, as_of)
     try:
         with _beside(folder) as partial:
             _fill(partial, home, about, contents(table), copied)
@@ -92,6 +84,20 @@ def export(
             f"cannot write {folder}: {error.strerror}; mend that or name another folder"
         ) from error
     return replace(done, folder=folder)
+
+
+def _describe(table: ReadingsTable, committed_at: datetime, as_of: str | None) -> dict[str, Any]:
+    """What `export.json` says before anything is counted."""
+    return {
+        "format": sealed.FORMAT,
+        "results": table.home.uri,
+        "table_version": table.version,
+        "committed_at": _text(committed_at),
+        "as_of": as_of,
+        "exported_at": _text(datetime.now(UTC)),
+        "code_version": __version__,
+        "columns": {name: str(schema.READINGS.field(name).type) for name in columns(table)},
+    }
 
 
 def _place(home: Home, out: str) -> Path:

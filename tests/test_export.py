@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from test_results_table import opened, put_file
 
 from batch_fracture import schema
-from batch_fracture.errors import ConfigError, ResultsError
+from batch_fracture.errors import ConfigError, ResultsError, WriteError
 from batch_fracture.export import export
 from batch_fracture.results import parquet
 from batch_fracture.results.history import versions
@@ -196,6 +196,8 @@ def test_the_copy_needs_a_place_of_its_own(tmp_path: Path) -> None:
             export(home, str(tmp_path / out))
     with pytest.raises(ConfigError, match="written to a disk"):
         export(home, "s3://bucket/copy")
+    with pytest.raises(WriteError, match="cannot write /proc/copy"):
+        export(home, "/proc/copy")
     (tmp_path / "empty").mkdir()
     (tmp_path / "to-empty").symlink_to(tmp_path / "empty")
     assert export(home, str(tmp_path / "to-empty")).folder == tmp_path / "empty"
