@@ -19,8 +19,8 @@ from PIL import Image, TiffImagePlugin
 GREY = drawing.grey()
 STALL, CRASH = "stall-here", "crash-here"
 """Parts of two names, for failpoints; these files come last."""
-NUM_LETTERS = 156
-"""So that a unit is done (100 rows, two blocks of 64) while Ray holds two blocks back and the last hangs."""
+NUM_LETTERS = 220
+"""So that a unit is done (100 rows, two blocks of 64) while Ray holds a few back and the last one hangs."""
 EXIF_TEXTS = (0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x013B, 0x013C, 0x8298)
 EXIF_PHOTO_TEXTS = (0x9003, 0x9010, 0x9290, 0xA420, 0xA430, 0xA431, 0xA433, 0xA434, 0xA435)
 GPS_TEXTS = (0x01, 0x08, 0x12, 0x1D)
