@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,8 +55,8 @@ def plan_run(
         The plan; its manifest may be empty.
     """
     images = listing.append_column("reading_id", _reading_ids(listing, purpose.model_digest, key))
-    settled, retried_later = _settled(images, table, purpose, read_date)
-    pending = images.filter(pc.invert(pc.is_in(images["reading_id"], settled))) if len(settled) else images
+    settled, retried_later = _settled(images["reading_id"], table, purpose, read_date)
+    pending = images.filter(pa.array(~settled)) if settled.any() else images
     chosen = _first(pending, purpose.order, purpose.limit)
     chosen = (
         chosen.append_column("unit", _units(len(chosen))).select(schema.MANIFEST.names).cast(schema.MANIFEST)
@@ -97,17 +98,19 @@ def _texts(batch: pa.RecordBatch, key: PseudonymKey | None) -> tuple[list[str], 
 
 
 def _settled(
-    images: pa.Table, table: ReadingsTable | None, purpose: Purpose, read_date: date
-) -> tuple[pa.Array, int]:
-    """Reading ids that need no work, and how many of them are transient failures to be tried later.
+    reading_ids: pa.ChunkedArray, table: ReadingsTable | None, purpose: Purpose, read_date: date
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Which readings need no work (bool, one each), and how many of those are failures to be tried later.
 
     Settled: read or skipped; failed for good; failed transiently today, or often enough. A code that a
     setting decided counts only under the same settings, and no failure counts under `--retry-failed`.
     """
+    settled = np.zeros(len(reading_ids), np.bool_)
     if purpose.reread or table is None or not table.files():
-        return pa.array([], pa.string()), 0
+        return settled, 0
+    listed = pa.table({"reading_id": reading_ids, "place": np.arange(len(reading_ids))})
     with duckdb.connect() as connection:
-        connection.register("images", images.select(["reading_id"]))
+        connection.register("listed", listed)
         connection.register("readings", table.rows())
         rows = connection.sql(
             _SETTLED_SQL,
@@ -120,13 +123,13 @@ def _settled(
                 "today": read_date,
             },
         ).to_arrow_table()
-    settled = rows.filter(pc.or_(pc.or_(rows["final"], rows["waits"]), rows["spent"]))
-    waiting = rows.filter(pc.and_(rows["waits"], pc.invert(pc.or_(rows["final"], rows["spent"]))))
-    return settled["reading_id"].combine_chunks(), len(waiting)
+    settled[rows["place"].to_numpy()] = True
+    return settled, len(rows) - (pc.sum(rows["for_good"]).as_py() or 0)
 
 
 _SETTLED_SQL = f"""
-SELECT reading_id,
+WITH wanted AS (SELECT reading_id::UUID AS id, place FROM listed),
+told AS (SELECT id,
        bool_or(status = '{Status.READ}'
                OR (error_code NOT IN (SELECT unnest($transient))
                    AND (error_code NOT IN (SELECT unnest($by_settings)) OR settings_digest = $settings)
@@ -135,8 +138,9 @@ SELECT reading_id,
            FILTER (error_code IN (SELECT unnest($transient))) >= $today, false) AS waits,
        NOT $retry_failed AND count(*)
            FILTER (error_code IN (SELECT unnest($transient))) >= $max_tries AS spent
-FROM readings SEMI JOIN images USING (reading_id)
-GROUP BY reading_id
+FROM (SELECT try_cast(reading_id AS UUID) AS id, * FROM readings) SEMI JOIN wanted USING (id)
+GROUP BY id)
+SELECT place, final OR spent AS for_good FROM told JOIN wanted USING (id) WHERE final OR waits OR spent
 """  # noqa: S608 - only constants of this module stand in the text
 
 
