@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -95,21 +95,18 @@ def list_with_obstore(
     import obstore  # noqa: PLC0415 - only buckets need it
     from obstore.exceptions import BaseError  # noqa: PLC0415 - likewise
 
-    prefix = source[len(root) :].rstrip("/")
-    seen = False
+    prefix, seen = source[len(root) :].rstrip("/"), False
+    below = len(prefix) + 1 if prefix else 0
     try:
         for chunk in obstore.list(store, prefix or None, chunk_size=BATCH_ROWS, return_arrow=True):
             found = pa.record_batch(chunk)
             seen = seen or found.num_rows > 0
-            _take(found, root, len(prefix) + 1 if prefix else 0, listing, patterns)
+            _take(found, root, below, listing, patterns)
         if not seen and prefix:
-            found = pa.RecordBatch.from_pylist([{**obstore.head(store, prefix)}])
-            _take(found, root, len(prefix) + 1 if prefix else 0, listing, patterns)
-        if not seen and prefix:
-            one = obstore.head(store, prefix)
-            names = {"path": "path", "e_tag": "e_tag", "size": "size", "last_modified": "last_modified"}
-            found = pa.RecordBatch.from_pylist([{name: one[name] for name in names}])  # type: ignore[literal-required]
-            _take(found, root, len(prefix) + 1, listing, patterns)
+            one: dict[str, Any] = {**obstore.head(store, prefix)}
+            names = ("path", "e_tag", "size", "last_modified")
+            found = pa.RecordBatch.from_pylist([{name: one[name] for name in names}])
+            _take(found, root, below, listing, patterns)
     except (BaseError, OSError, ValueError) as error:
         raise source_error(source, error) from error
 
