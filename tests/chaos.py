@@ -16,6 +16,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,11 +33,13 @@ from s3_server import credentials, serve_s3
 KINDS = ("disk-disk", "s3-s3", "disk-s3", "s3-disk")
 """Where the archive is, and where its results go."""
 BUCKET = "chaos"
+NO_RAY_TIMES = 5
 
 
 def main() -> int:
     """All cases; 1 when a row was lost or doubled, or anything else is not as it must be."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the S3 server ends too
     folder = Path(tempfile.mkdtemp(prefix="bf-chaos-"))
     bundle = folder / "tiny"
     writer = [sys.executable, Path(__file__).with_name("tiny.py"), bundle]
@@ -77,19 +80,31 @@ def night(site: Site, kills: int) -> Counts:
         if code == -9:
             counts.kills += 1
             continue
+        if code and site.had_no_ray():
+            counts.no_ray += 1
+            continue
         found, before = _ended(site, before, code)
         counts += found
         if code:
             return counts
         site.archive.change(add=site.rng.randint(0, 250), rewrite=10, delete=10)
     for _ in range(2):
-        code = site.run(None)
-        found, before = _ended(site, before, code)
+        found, before = _ended(site, before, _run_to_the_end(site, counts))
         counts += found
     if found.committed or site.said().get("outcome") != "nothing_to_do":
         counts.problems.append(f"a further run said {site.said()} and committed {found.committed} versions")
     counts.problems += [f"left by Ray: {left}" for left in site.leftovers()]
     return counts
+
+
+def _run_to_the_end(site: Site, counts: Counts) -> int:
+    """A run that nobody kills; tried again where Ray did not start in time."""
+    for _ in range(NO_RAY_TIMES):
+        code = site.run(None)
+        if not (code and site.had_no_ray()):
+            break
+        counts.no_ray += 1
+    return code
 
 
 def _ended(site: Site, before: Committed, code: int) -> tuple[Counts, Committed]:
@@ -108,7 +123,7 @@ def _line(counts: Counts) -> str:
         f"{verdict}: {counts.kills} kills, {counts.runs} runs ended, {counts.committed} commits; "
         f"rows lost {counts.lost}, doubled {counts.doubled}, extra {counts.extra}, wrong {counts.wrong}; "
         f"earlier files changed {counts.changed}; other problems {len(counts.problems)}; "
-        f"litter {counts.litter}{problems}"
+        f"litter {counts.litter}, starts without Ray {counts.no_ray}{problems}"
     )
 
 

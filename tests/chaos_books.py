@@ -12,11 +12,13 @@ from chaos_places import Committed, Place, committed, records, rows_of
 
 @dataclass
 class Counts:
-    """What was done (`kills`, `runs`, `committed`), what was left lying (`litter`), and what went wrong."""
+    """What was done, what was left lying, and (from `lost` on) what went wrong."""
 
     kills: int = 0
     runs: int = 0
     committed: int = 0
+    no_ray: int = 0
+    """Runs that ended with an error because Ray did not start in time: the next one goes on."""
     litter: int = 0
     """Files that no reader sees: half-written ones, and those of a run that died while it cleaned up."""
     lost: int = 0

@@ -108,6 +108,10 @@ class Site:
         """What the last run said on stderr, its end."""
         return (self.folder / "stderr").read_text()[-1500:]
 
+    def had_no_ray(self) -> bool:
+        """Whether the last run ended only because the machine was too busy to start Ray in time."""
+        return "timed out during startup" in (self.folder / "stderr").read_text()
+
     def leftovers(self) -> list[str]:
         """Folders that Ray left of this site's runs, and processes that outlived them (they are killed)."""
         deadline = time.monotonic() + GONE_WITHIN_S
@@ -123,7 +127,7 @@ class Site:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [*COMMAND, "run", self.archive.place.uri, "--results", self.results.uri]
-        command += ["--model", str(self.bundle), "--json", "--log-format", "plain"]
+        command += ["--model", str(self.bundle), "--max-failed", "1", "--json", "--log-format", "plain"]
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             process = subprocess.Popen(command, env=self.env, stdout=out, stderr=err)
         self.pids.add(process.pid)
