@@ -8,6 +8,7 @@ worker takes its block along; those are missing at the end, and `isolate` reads 
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ def fetch_and_decode(
 
     An image that hangs kills this worker; see `reader.read_images`.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a decoder that crashes holds its image
     rows = list(read_images(batch.to_pylist(), spec, settings, access))
     return pa.Table.from_pylist(rows, schema=schema.DECODED)
 

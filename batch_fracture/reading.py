@@ -186,7 +186,7 @@ def _batches_while(goes_on: Callable[[], bool], dataset: Dataset) -> Iterator[pa
 
     def pump() -> None:
         try:
-            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 put(rows)
                 if left.is_set():
                     return

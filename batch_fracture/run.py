@@ -185,4 +185,8 @@ class Night:
                 leave_out=home.path,
                 access=config.access,
             )
-            return plan_run(listing, table, self.purpose, read_date=datetime.now(UTC).date(), key=self.key)
+            plan = plan_run(listing, table, self.purpose, read_date=datetime.now(UTC).date(), key=self.key)
+        is_all_new = bool(len(listing)) and not plan.manifest.unchanged and not self.config.reread
+        if is_all_new and table and table.key_ids() - {self.purpose.pseudonym_key_id}:
+            self.screen.note("the table's rows are named under another key, or none: all is read anew")
+        return plan

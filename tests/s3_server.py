@@ -22,41 +22,53 @@ import pytest
 from batch_fracture.store.bucket import Access, forget_clients, s3_client
 
 KEY, SECRET = "test-key", "test-secret"
-START_WITHIN_S = 60.0
+START_WITHIN_S, TRIES = 60.0, 3
 
 
 @contextlib.contextmanager
 def serve_s3(port: int | None = None) -> Iterator[tuple[str, int]]:
     """(endpoint, pid) of a server that is ready; it is killed afterwards, and its files are removed."""
     folder = Path(tempfile.mkdtemp(prefix="bf-s3-"))
-    master, volume, filer = free_ports(3)
-    s3 = port or free_ports(1)[0]
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    command = [
-        str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
-        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
-        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
-        f"-s3.config={folder / 's3.json'}", "-volume.max=2000", "-master.volumeSizeLimitMB=64",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    endpoint = f"http://127.0.0.1:{s3}"
+    server, ports = _start(folder, port)
     try:
-        _wait_for(endpoint, server, folder / "log")
-        yield endpoint, server.pid
+        yield f"http://127.0.0.1:{ports[-1]}", server.pid
     finally:
-        server.kill()
-        server.wait()
+        _end(server, ports)
         shutil.rmtree(folder, ignore_errors=True)
-        for used in (master, volume, filer, s3):
-            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{used}.sock"):
-                stale.unlink(missing_ok=True)
-            for stale in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-grpc-{used + 10_000}.sock"):
+
+
+def _start(folder: Path, port: int | None) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A server that answers; tried again, because somebody else may take a port that was just free."""
+    for _ in range(TRIES):
+        ports = [*free_ports(3), port or free_ports(1)[0]]
+        master, volume, filer, s3 = ports
+        command = [
+            str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}",
+            "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0",
+            "-s3.port.lance=0", "-s3.autoCreateBucket=false", f"-s3.config={folder / 's3.json'}",
+            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
+            "-volume.max=2000", "-master.volumeSizeLimitMB=64",
+        ]  # fmt: skip
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        if _answers(f"http://127.0.0.1:{s3}", server):
+            return server, ports
+        _end(server, ports)
+    raise RuntimeError(f"the S3 server did not start: {(folder / 'log').read_text()[-2000:]}")
+
+
+def _end(server: subprocess.Popen[bytes], ports: list[int]) -> None:
+    server.kill()
+    server.wait()
+    for port in ports:
+        for name in (f"seaweedfs-*-{port}.sock", f"seaweedfs-*-grpc-{port + 10_000}.sock"):
+            for stale in Path(tempfile.gettempdir()).glob(name):
                 stale.unlink(missing_ok=True)
 
 
@@ -96,15 +108,15 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def _wait_for(endpoint: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _answers(endpoint: str, server: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and server.poll() is None:
         try:
             urllib.request.urlopen(endpoint, timeout=2).close()
         except urllib.error.HTTPError:  # it asks who we are: it is there
-            return
+            return True
         except OSError:
             time.sleep(0.1)
         else:
-            return
-    raise RuntimeError(f"the S3 server did not start: {log.read_text()[-2000:]}")
+            return True
+    return False

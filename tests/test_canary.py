@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,12 @@ def _keep(file: Path, keep: Path) -> None:
             os.link(file, keep / f"{file.stat().st_ino} {file.name}")
 
 
+def allow_core_dumps() -> None:
+    """As some services do: a crashing worker would leave its memory, and the image in it, in the folder."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+
 class Nights:
     """Runs the command where all that it writes can be searched."""
 
@@ -175,6 +182,7 @@ class Nights:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=self.home,
+                preexec_fn=allow_core_dumps,
                 env=os.environ | {name: str(place) for name, place in places.items()} | {VARIABLE: failpoint},
             )
 
@@ -210,7 +218,7 @@ MODES: dict[str, tuple[str, ...]] = {"open": CONTENT, "pseudonyms": (*CONTENT, U
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["open"])  # and "pseudonyms", once the flag is announced
+@pytest.mark.parametrize("mode", ["open", "pseudonyms"])  # and "pseudonyms", once the flag is announced
 def test_nothing_of_a_file_gets_out(tmp_path: Path, short: Path, mode: str) -> None:
     canary, source = plant(tmp_path / "images")
     key = tmp_path / "key"

@@ -65,7 +65,7 @@ def test_none_is_none_and_now_is_now() -> None:
 
 @pytest.mark.parametrize("text", ["", "6", "six hours", "0h", "-1h", "30m1h", "1d"])
 def test_what_is_no_run_time(text: str) -> None:
-    with pytest.raises(ConfigError, match="--max-runtime .*6h, 90m"):
+    with pytest.raises(ConfigError, match=r"--max-runtime .*6h, 90m"):
         stop_at(None, text)
 
 

@@ -13,8 +13,8 @@ import pytest
 from test_endings import rows
 
 from batch_fracture import reading
-from batch_fracture.interrupt import Interrupt
 from batch_fracture.endings import INTERRUPTED, LATE
+from batch_fracture.interrupt import Interrupt
 from batch_fracture.reading import Reading
 
 

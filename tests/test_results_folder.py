@@ -65,7 +65,7 @@ def test_a_dataset_is_read_where_it_lies(home: Home) -> None:
 def test_what_cannot_be_written_or_read_is_named(home: Home) -> None:
     home.folder.put("a", b"a file")
     if isinstance(home.folder, DiskFolder):
-        with pytest.raises(WriteError, match="cannot write .*/a/b"):
+        with pytest.raises(WriteError, match=r"cannot write .*/a/b"):
             home.folder.put_once("a/b", b"x")
         with pytest.raises(ResultsError, match="Not a directory"):
             home.folder.get("a/b")

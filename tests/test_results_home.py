@@ -44,7 +44,7 @@ def test_a_bucket_that_cannot_be_used_is_named(bucket: str, monkeypatch: pytest.
         find_home("s3://no-such-bucket/x", create=True)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     forget_clients()
-    with pytest.raises(ResultsError, match="privileges|Forbidden|denied"):
+    with pytest.raises(ResultsError, match=r"privileges|Forbidden|denied"):
         find_home(f"s3://{bucket}/x", create=True)
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
         monkeypatch.delenv(name)

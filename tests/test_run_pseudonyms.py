@@ -39,6 +39,7 @@ def test_the_table_names_pseudonyms_and_the_links_the_images(
         name: found[pseudonym]["reading_id"] for name, pseudonym in names.items()
     }
     assert set(LINKS.names) <= set(links[0])
+    assert (tmp_path / "results" / "links").stat().st_mode & 0o777 == 0o700
     (record,) = rows(tmp_path, "SELECT sources FROM runs")
     assert record["sources"] == key.hide([str(archive)])
     assert str(archive) not in capfd.readouterr().err
@@ -47,11 +48,13 @@ def test_the_table_names_pseudonyms_and_the_links_the_images(
 
 
 def test_a_night_with_nothing_new_is_idle_and_without_the_key_all_is_new(
-    tmp_path: Path, night: Run, key_file: str
+    tmp_path: Path, night: Run, key_file: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     night(pseudonym_key_file=key_file)
     assert night(pseudonym_key_file=key_file).outcome is None
+    assert "another key" not in capfd.readouterr().err
     assert night().books.read == 6
+    assert "rows are named under another key, or none: all is read anew" in capfd.readouterr().err
     assert len(rows(tmp_path, "SELECT 1 FROM readings WHERE pseudonym_key_id IS NULL")) == 8
 
 

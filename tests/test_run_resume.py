@@ -15,13 +15,13 @@ from test_classifier import provenance
 from test_run import rows
 
 from batch_fracture.classifier import FractureClassifier
+from batch_fracture.endings import Ending
 from batch_fracture.errors import WorkHeldError
 from batch_fracture.lease import Lease
 from batch_fracture.pipeline import fetch_and_decode
-from batch_fracture.endings import Ending
 from batch_fracture.reading import Reading
-from batch_fracture.results.records import Outcome, write_record
 from batch_fracture.results.home import find_home
+from batch_fracture.results.records import Outcome, write_record
 from batch_fracture.results.units import UnitWriter, unit_name
 from batch_fracture.results.work import WorkFolder
 from batch_fracture.results.work import unfinished as find_unfinished

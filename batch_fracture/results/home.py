@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from batch_fracture import durable
 from batch_fracture.errors import ResultsError
 from batch_fracture.results.folder import DiskFolder, Folder
 from batch_fracture.store import Access, bucket
@@ -45,6 +46,12 @@ class Home:
     def path(self) -> Path | None:
         """The folder on disk; None in a bucket."""
         return self.folder.path if isinstance(self.folder, DiskFolder) else None
+
+    def restrict_links(self) -> None:
+        """On disk only the owner may enter `links/`; who may in a bucket is for its policy to say."""
+        if self.path:
+            durable.make_folder(self.path)
+            (self.path / self.LINKS).mkdir(mode=0o700, exist_ok=True)
 
     def delta_options(self) -> dict[str, str]:
         """Storage options of delta-rs, with fresh credentials."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -44,17 +44,14 @@ class ReadingsTable:
         self.home = home
 
     @classmethod
-    def open(cls, home: Home, *, version: int | datetime | None = None) -> ReadingsTable | None:
-        """The newest version, a given one, or the one of a moment; None while there is no table.
+    def open(cls, home: Home, *, version: int | None = None) -> ReadingsTable | None:
+        """The newest version, or a given one; None while there is no table.
 
         Raises:
             ResultsError: there is a log, but it cannot be read, or a newer program has written it.
         """
-        at = version if isinstance(version, int) else None
         try:
-            delta = DeltaTable(home.table_uri, version=at, storage_options=home.delta_options())
-            if isinstance(version, datetime):
-                delta.load_as_version(_version_at(delta, version))
+            delta = DeltaTable(home.table_uri, version=version, storage_options=home.delta_options())
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
@@ -97,12 +94,6 @@ class ReadingsTable:
         """Version of this handle."""
         return int(self._delta.version())
 
-    @property
-    def written_at(self) -> datetime:
-        """When this version was committed."""
-        entry = self._delta.history(1)[0]
-        return datetime.fromtimestamp(entry["timestamp"] / 1000).astimezone()
-
     def files(self) -> list[str]:
         """Names, below the results location, of the Parquet files of this version."""
         return [f"{Home.READINGS}/{'/'.join(unquote(u).split('/')[-2:])}" for u in self._delta.file_uris()]
@@ -120,6 +111,11 @@ class ReadingsTable:
         return ds.dataset(
             paths, schema=schema.READINGS, format="parquet", partitioning=day, filesystem=system
         )
+
+    def key_ids(self) -> set[str | None]:
+        """Keys of the pseudonyms in this version; None for rows with real names."""
+        key_ids = self.rows().to_table(columns=["pseudonym_key_id"])["pseudonym_key_id"]
+        return set(pc.unique(key_ids).to_pylist())
 
     def holds_run(self, run_id: str) -> bool:
         """Whether that run was committed, as this handle sees it."""
@@ -179,12 +175,6 @@ class ReadingsTable:
             durable.sync_file(entry)
         for folder in (log, table, table.parent):
             durable.sync_folder(folder)
-
-
-def _version_at(delta: DeltaTable, moment: datetime) -> int:
-    """By the time that the commit itself states: delta-rs goes by the log file's, which a store may round."""
-    entries = [e for e in delta.history() if e["timestamp"] <= moment.timestamp() * 1000]
-    return max((int(entry["version"]) for entry in entries), default=0)
 
 
 def _create(home: Home) -> DeltaTable:

@@ -179,7 +179,10 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
         "started_at": manifest.started_at,
     }
     images = manifest.images.replace_schema_metadata({_KEY: json.dumps(header).encode()})
-    folder = work.restricted if manifest.purpose.pseudonym_key_id else work.path
+    folder = work.path
+    if manifest.purpose.pseudonym_key_id:
+        folder = work.restricted
+        home.restrict_links()
     with step("manifest", manifest.run_id):
         home.folder.put_once(f"{folder}/{_MANIFEST}", parquet.encode(images))
     return work
