@@ -94,6 +94,19 @@ def test_objects_without_an_image() -> None:
     assert _error(unknown).code == Code.CORRUPT
 
 
+def test_what_is_refused_says_what_it_is_all_the_same() -> None:
+    series = {"Modality": "CT", "StudyInstanceUID": "1.2.3"}
+    expected = _header(drawing.dicom(GREY, **series))
+    assert _error(drawing.dicom(GREY, **series), ReadingSettings()).header == expected
+    several = _error(drawing.dicom(np.concatenate([GREY, GREY]), Rows=48, NumberOfFrames=2, **series))
+    assert several.header == expected
+    sizeless = _error(drawing.dicom(GREY, Rows=0, **series)).header
+    assert sizeless is not None
+    assert (sizeless.rows, sizeless.columns, sizeless.study_instance_uid) == (None, 40, "1.2.3")
+    limited = _error(drawing.dicom(GREY, **series), ReadingSettings(modalities=("all",), max_pixels=100))
+    assert (limited.code, limited.header) == (Code.TOO_LARGE, expected)
+
+
 def test_multi_frame_is_skipped() -> None:
     content = drawing.dicom(np.concatenate([GREY, GREY]), Rows=48, NumberOfFrames=2)
     assert _error(content).code == Code.MULTI_FRAME

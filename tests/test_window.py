@@ -29,6 +29,11 @@ def test_linear_window_of_width_one_is_a_step() -> None:
     assert _shown([99, 99.5, 99.6, 100], centre=100, width=1) == [0, 0, 255, 255]
 
 
+def test_narrower_windows_are_exact() -> None:
+    assert _shown([0.2, 0.25, 0.5, 0.75, 0.8], centre=0.5, width=0.5) == [0, 0, 128, 255, 255]
+    assert _shown([75, 76, 124, 125], centre=100, width=50, function="NONSENSE") == [0, 5, 255, 255]
+
+
 def test_linear_exact_window() -> None:
     # C.11.2.1.3.2: y = ((x - 100) / 100 + 0.5) * 255
     assert _shown([49, 50, 75, 100, 150, 151], centre=100, width=100, function="LINEAR_EXACT") == [

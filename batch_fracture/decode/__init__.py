@@ -25,7 +25,8 @@ def read_header(content: bytes, settings: ReadingSettings) -> ImageHeader:
         settings: limits and DICOM modalities.
 
     Raises:
-        ImageError: the file is no image, no radiograph, too large, or cannot be read.
+        ImageError: the file is no image, no radiograph, too large, or cannot be read; the `header` of a
+            DICOM object comes with it all the same.
     """
     media_type = sniff.media_type(content)
     if media_type in sniff.UNREADABLE_IMAGES:
@@ -42,23 +43,25 @@ def read_header(content: bytes, settings: ReadingSettings) -> ImageHeader:
         header = raster.read_header(content, media_type)
     pixels = (header.rows or 0) * (header.columns or 0)
     if pixels > settings.max_pixels:
-        raise ImageError(
+        error = ImageError(
             Code.TOO_LARGE,
             f"{header.rows} x {header.columns} pixels are more than the limit of {settings.max_pixels:,}",
         )
+        error.header = header
+        raise error
     return header
 
 
 def read_grey(content: bytes, header: ImageHeader, *, min_long_side: int) -> npt.NDArray[np.uint8]:
-    """The pixels as a viewer shows them: windowed, right polarity, upright, grey.
+    """The pixels as a viewer shows them: windowed, right polarity, upright, grey, square.
 
     Args:
         content: the whole file.
         header: what `read_header` gave for it.
-        min_long_side: a JPEG may come reduced, its longer side no smaller than this.
+        min_long_side: an image may come reduced, its longer side no smaller than this.
 
     Returns:
-        uint8 (rows, columns).
+        uint8 (rows, columns) of square pixels.
 
     Raises:
         ImageError: `TRUNCATED`, `CORRUPT` or `UNSUPPORTED`.
@@ -66,7 +69,7 @@ def read_grey(content: bytes, header: ImageHeader, *, min_long_side: int) -> npt
     if header.media_type == sniff.DICOM:
         from batch_fracture.decode import dicom  # noqa: PLC0415 - as above
 
-        return dicom.read_grey(content)
+        return dicom.read_grey(content, min_long_side=min_long_side)
     from batch_fracture.decode import raster  # noqa: PLC0415 - as above
 
     return raster.read_grey(content, header.media_type, min_long_side=min_long_side)

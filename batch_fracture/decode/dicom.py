@@ -1,29 +1,16 @@
-"""DICOM: the allow-listed part of the header, and the pixels a viewer would show.
-
-Uncompressed transfer syntaxes; a compressed one is `UNSUPPORTED`.
-"""
+"""DICOM: the allow-listed part of the header, which alone decides what is skipped, and the picture."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID
 
 from batch_fracture.codes import Code
-from batch_fracture.decode import sniff, window
+from batch_fracture.decode import shown, sniff
 from batch_fracture.decode.dicom_object import (
     code_string,
-    first,
     guard,
     number,
     parse,
@@ -31,12 +18,10 @@ from batch_fracture.decode.dicom_object import (
     transfer_syntax,
     uid,
 )
+from batch_fracture.decode.frames import stored_frame
 from batch_fracture.decode.header import ImageHeader
 from batch_fracture.errors import ImageError
 
-UNCOMPRESSED = frozenset(
-    {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
-)
 ALLOWED = {
     "modality": "Modality",
     "body_part_examined": "BodyPartExamined",
@@ -55,9 +40,9 @@ Manufacturer, a Long String, are Code Strings and UIDs; free text in their place
 left out."""
 _OTHERS = ("Rows", "Columns", "BitsStored", "NumberOfFrames", "Laterality", "SOPClassUID")
 _KEYWORDS = [*ALLOWED.values(), *ALLOWED_UIDS.values(), *_OTHERS]
+MAX_BITS = 64
 _RADIOGRAPH_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.", "1.2.840.10008.5.1.4.1.1.7.")
 """SOP classes of projection radiographs and secondary captures, and beginnings of their kin (PS3.4 B.5)."""
-_NO_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 
 
 def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
@@ -68,7 +53,8 @@ def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
         modalities: Modality (0008,0060) values to read; `("all",)` for any.
 
     Raises:
-        ImageError: `NOT_A_RADIOGRAPH`, `MULTI_FRAME`, `TRUNCATED`, `CORRUPT`.
+        ImageError: `NOT_A_RADIOGRAPH`, `MULTI_FRAME`, `TRUNCATED`, `CORRUPT`; its `header` holds what the
+            object said of itself, so that its row names the study that it is missing in.
     """
     dataset = parse(content, header_only=_KEYWORDS)
     return guard(lambda: _read_header(content, dataset, modalities))
@@ -79,22 +65,41 @@ def _read_header(content: bytes, dataset: pydicom.Dataset, modalities: tuple[str
     fields |= {name: uid(dataset.get(keyword)) for name, keyword in ALLOWED_UIDS.items()}
     fields["laterality"] = fields["laterality"] or code_string(dataset, "Laterality")
     fields["manufacturer"] = text(dataset, ALLOWED["manufacturer"])
-    _refuse_others(dataset, fields["modality"], modalities)
-    rows, columns, bits = (number(dataset, keyword) for keyword in ("Rows", "Columns", "BitsStored"))
-    if not (rows and columns and 0 < rows < 2**16 and 0 < columns < 2**16 and 0 < (bits or 1) <= 64):
+    rows, columns, bits = (_size(dataset, keyword) for keyword in ("Rows", "Columns", "BitsStored"))
+    header = ImageHeader(
+        media_type=sniff.DICOM,
+        rows=rows or None,
+        columns=columns or None,
+        bits_stored=bits if bits and bits <= MAX_BITS else None,
+        transfer_syntax_uid=transfer_syntax(content, dataset),
+        **fields,
+    )
+    try:
+        _refuse_others(dataset, header.modality, modalities)
+        _refuse_impossible(rows, columns, bits)
+        _refuse_several(dataset)
+    except ImageError as error:
+        error.header = header
+        raise
+    return header
+
+
+def _refuse_impossible(rows: int | None, columns: int | None, bits: int | None) -> None:
+    if not (rows and columns and (bits is None or 0 < bits <= MAX_BITS)):
         raise ImageError(Code.CORRUPT, "the DICOM object gives no possible size")
+
+
+def _refuse_several(dataset: pydicom.Dataset) -> None:
     if (number(dataset, "NumberOfFrames") or 1) > 1:
         raise ImageError(
             Code.MULTI_FRAME, "the DICOM object holds several frames; only single radiographs are read"
         )
-    return ImageHeader(
-        media_type=sniff.DICOM,
-        rows=rows,
-        columns=columns,
-        bits_stored=bits,
-        transfer_syntax_uid=transfer_syntax(content, dataset),
-        **fields,
-    )
+
+
+def _size(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    """A number that fits its value representation, US (PS3.5 6.2); 0 stands for one that does not."""
+    value = number(dataset, keyword)
+    return value if value is None or 0 < value < 2**16 else 0
 
 
 def _refuse_others(dataset: pydicom.Dataset, modality: str | None, modalities: tuple[str, ...]) -> None:
@@ -114,93 +119,34 @@ def _refuse_others(dataset: pydicom.Dataset, modality: str | None, modalities: t
         raise ImageError(Code.NOT_A_RADIOGRAPH, "the DICOM object holds no image")
 
 
-def read_grey(content: bytes) -> npt.NDArray[np.uint8]:
-    """The single frame as a viewer shows it: modality LUT, VOI window, polarity (PS3.4 N.2).
+def read_grey(content: bytes, *, min_long_side: int | None = None) -> npt.NDArray[np.uint8]:
+    """The single frame as a viewer shows it: see `shown`.
+
+    Args:
+        content: the whole object, whose header `read_header` has accepted.
+        min_long_side: a frame may come reduced, its longer side no smaller than this.
 
     Returns:
-        uint8 (rows, columns).
+        uint8 (rows, columns) of square pixels.
 
     Raises:
         ImageError: `UNSUPPORTED`, `TRUNCATED` or `CORRUPT`.
     """
     dataset = parse(content)
-    return guard(lambda: _read_grey(content, dataset))
+    return guard(lambda: _read_grey(content, dataset, min_long_side))
 
 
-def _read_grey(content: bytes, dataset: pydicom.Dataset) -> npt.NDArray[np.uint8]:
+def _read_grey(content: bytes, dataset: pydicom.Dataset, min_long_side: int | None) -> npt.NDArray[np.uint8]:
+    _complete(dataset)
     syntax = transfer_syntax(content, dataset)
-    if syntax not in UNCOMPRESSED:
-        raise ImageError(Code.UNSUPPORTED, "this compressed transfer syntax is not supported")
-    if "PixelData" not in dataset:
-        if any(keyword in dataset for keyword in _NO_PIXELS):
-            raise ImageError(Code.UNSUPPORTED, "the DICOM object holds no integer pixels")
-        raise ImageError(Code.TRUNCATED, "the DICOM object ends before its pixel data")
-    if dataset["PixelData"].is_undefined_length:
-        raise ImageError(
-            Code.UNSUPPORTED, "the pixel data is compressed, but the transfer syntax does not say how"
-        )
-    pixel_bytes, expected_bytes = len(dataset.PixelData or b""), _frame_bytes(dataset)
-    if pixel_bytes < expected_bytes:
-        raise ImageError(Code.TRUNCATED, f"the pixel data holds {pixel_bytes} of {expected_bytes} bytes")
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    return _show(dataset, dataset.pixel_array)
+    return shown.show(dataset, stored_frame(content, dataset, syntax, min_long_side=min_long_side))
 
 
-def _show(dataset: pydicom.Dataset, stored: window.Stored) -> npt.NDArray[np.uint8]:
-    top = 2.0 ** int(dataset.BitsStored) - 1.0
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)
-        top = 2.0 ** int(dataset.RedPaletteColorLookupTableDescriptor[2]) - 1.0
-    if stored.ndim == 3:  # ITU-R 601 luma; pydicom has turned YBR into RGB
-        weights = np.array([0.299, 0.587, 0.114]) / top
-        return window.by_rows(stored, lambda block: window.stretch(block @ weights, 0.0, 1.0))
-    grey_HW = _windowed(dataset, stored)
-    inverse = dataset.get("PresentationLUTShape", "") == "INVERSE"
-    if inverse or dataset.PhotometricInterpretation == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2, C.11.6.1.2
-        np.subtract(255, grey_HW, out=grey_HW)
-    return grey_HW
-
-
-def _windowed(dataset: pydicom.Dataset, stored_HW: window.Stored) -> npt.NDArray[np.uint8]:
-    """The first VOI LUT or window of the header, else the robust range of the values (PS3.3 C.11.2)."""
-    look = _look(dataset)
-    if not window.has_levels(stored_HW):
-        values_HW = _modality_values(dataset, stored_HW)
-        return look(values_HW) if look else window.window_by_percentiles(values_HW)
-    levels_L = window.levels(stored_HW)
-    values_L = _modality_values(dataset, levels_L)
-    if look:
-        return window.look_up(stored_HW, levels_L, look(values_L))
-    low, high = window.robust_range(values_L, window.count_levels(stored_HW, levels_L))
-    return window.look_up(stored_HW, levels_L, window.stretch(values_L, low, high))
-
-
-def _modality_values(dataset: pydicom.Dataset, stored: window.Stored) -> window.Values:
-    values = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError(Code.CORRUPT, "the rescale slope or intercept is not finite")
-    return values
-
-
-def _look(dataset: pydicom.Dataset) -> Callable[[window.Values], npt.NDArray[np.uint8]] | None:
-    """What turns modality values into greys, if the header brings it."""
-    if dataset.get("VOILUTSequence"):
-        top = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
-        return lambda values: window.stretch(
-            apply_voi(values.astype(np.int64), dataset).astype(np.float64), 0.0, top
-        )
-    centre, width = (first(dataset.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None or not width > 0 or not np.isfinite([centre, width]).all():
-        return None
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    return lambda values: window.apply_window(values, centre=centre, width=width, function=function)
-
-
-def _frame_bytes(dataset: pydicom.Dataset) -> int:
-    """Bytes of one uncompressed frame (PS3.5 8.1.1)."""
-    samples = int(dataset.get("SamplesPerPixel", 1))
-    bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
-    if dataset.PhotometricInterpretation == "YBR_FULL_422":
-        bits = bits // 3 * 2
-    return -(-bits // 8)
+def _complete(dataset: pydicom.Dataset) -> None:
+    """What ACR-NEMA 2.0, the forerunner, took for granted: one unsigned sample a pixel, the lowest black."""
+    if dataset.get("SamplesPerPixel") in (None, ""):
+        dataset.SamplesPerPixel = 1
+    if dataset.get("PixelRepresentation") in (None, ""):
+        dataset.PixelRepresentation = 0
+    if not dataset.get("PhotometricInterpretation") and dataset.SamplesPerPixel == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"

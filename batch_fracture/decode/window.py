@@ -28,8 +28,10 @@ def apply_window(values: Values, *, centre: float, width: float, function: str =
     Args:
         values: floats, after the modality transformation.
         centre: Window Center (0028,1050).
-        width: Window Width (0028,1051), at least 1 for LINEAR, above 0 otherwise.
-        function: VOI LUT Function (0028,1056): LINEAR, LINEAR_EXACT or SIGMOID.
+        width: Window Width (0028,1051), above 0. LINEAR asks for at least 1; narrower windows, which values
+            such as SUV or optical density bring, are read as LINEAR_EXACT, which gives them a slope.
+        function: VOI LUT Function (0028,1056): LINEAR, LINEAR_EXACT or SIGMOID; unknown ones are LINEAR, its
+            default.
 
     Returns:
         uint8 of the same shape.
@@ -37,9 +39,9 @@ def apply_window(values: Values, *, centre: float, width: float, function: str =
     if function == "SIGMOID":  # C.11.2.1.3.1
         exponent = np.clip(-4.0 * (values - centre) / width, -60.0, 60.0)
         return _to_grey(1.0 / (1.0 + np.exp(exponent)))
-    if function == "LINEAR_EXACT":  # C.11.2.1.3.2
+    if function == "LINEAR_EXACT" or width < 1:  # C.11.2.1.3.2
         return _to_grey((values - centre) / width + 0.5)
-    if width <= 1:
+    if width == 1:
         return np.where(values <= centre - 0.5, 0, 255).astype(np.uint8)
     return _to_grey((values - (centre - 0.5)) / (width - 1.0) + 0.5)  # C.11.2.1.2.1
 
@@ -65,11 +67,16 @@ def window_by_percentiles(stored_HW: Stored) -> Grey:
         values_L = levels_L.astype(np.float64)
         low, high = robust_range(values_L, count_levels(stored_HW, levels_L))
         return look_up(stored_HW, levels_L, stretch(values_L, low, high))
-    values_HW = stored_HW.astype(np.float32, copy=False)
-    low, high = (float(bound) for bound in np.percentile(values_HW, [LOW_PERCENTILE, HIGH_PERCENTILE]))
-    if high <= low:
-        low, high = float(values_HW.min()), float(values_HW.max())
-    return by_rows(values_HW, lambda block_HW: stretch(block_HW.astype(np.float64), low, high))
+    low, high = percentiles(stored_HW).tolist()
+    return by_rows(stored_HW, lambda block_HW: stretch(block_HW.astype(np.float64), low, high))
+
+
+def percentiles(values: Stored) -> Values:
+    """The robust range of values of any type, float64 (2,); the whole range when its ends meet."""
+    bounds_2 = np.percentile(values.astype(np.float32, copy=False), [LOW_PERCENTILE, HIGH_PERCENTILE])
+    if bounds_2[1] <= bounds_2[0]:
+        bounds_2 = np.array([values.min(), values.max()])
+    return bounds_2.astype(np.float64)
 
 
 def has_levels(stored: Stored) -> bool:
@@ -109,8 +116,13 @@ def robust_range(values_L: Values, counts_L: Counts) -> tuple[float, float]:
 
 def look_up(stored_HW: Stored, levels_L: npt.NDArray[np.int32], table_L: Grey) -> Grey:
     """Each pixel's entry of a table over `levels_L`. Returns uint8 (rows, columns)."""
-    lowest = levels_L[0]
-    return by_rows(stored_HW, lambda block_HW: np.asarray(table_L[block_HW.astype(np.int32) - lowest]))
+    stored_HW = stored_HW.astype(stored_HW.dtype.newbyteorder("="), copy=False)
+    unsigned = np.dtype(f"u{stored_HW.dtype.itemsize}")
+    words = np.zeros(
+        256**unsigned.itemsize, np.uint8
+    )  # indexed by the bits of a pixel, so that none is moved
+    words[levels_L % len(words)] = table_L
+    return by_rows(stored_HW, lambda block_HW: np.take(words, block_HW.view(unsigned), mode="clip"))
 
 
 def by_rows(image: Stored, show: Callable[[Stored], Grey]) -> Grey:
