@@ -16,7 +16,12 @@ ImageError                  -  one image's fate; becomes its row and never leave
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from batch_fracture.codes import Code
+
+if TYPE_CHECKING:
+    from batch_fracture.decode.header import ImageHeader
 
 
 class BatchFractureError(Exception):
@@ -81,3 +86,5 @@ class ImageError(Exception):
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.header: ImageHeader | None = None
+        """What the image says of itself, when that much could be read."""

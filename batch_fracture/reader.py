@@ -10,6 +10,7 @@ from typing import Any
 
 from batch_fracture import decode, store
 from batch_fracture.codes import Code, Status
+from batch_fracture.decode import ImageHeader
 from batch_fracture.errors import ImageError
 from batch_fracture.failpoints import failpoint
 from batch_fracture.preprocess import InputSpec, read_input
@@ -71,10 +72,10 @@ def read_image(entry: Row, content: bytes | ImageError, spec: InputSpec, setting
         row["media_type"] = decode.sniff.media_type(content)
         failpoint("decode", entry["image_uri"])
         header = decode.read_header(content, settings)
-        row |= {key: value for key, value in asdict(header).items() if value is not None}
+        row |= _said(header)
         row["pixels"] = read_input(content, header, spec).tobytes()
     except ImageError as error:
-        return row | failure(error.code, "decode", error.message)
+        return row | _said(error.header) | failure(error.code, "decode", error.message)
     except MemoryError:
         return row | failure(Code.OUT_OF_MEMORY, "decode", "the image needs more memory than there is")
     return row | {"status": Status.READ.value}
@@ -89,6 +90,11 @@ def failure(code: Code, stage: str, message: str) -> Row:
         "error_message": message,
         "pixels": None,
     }
+
+
+def _said(header: ImageHeader | None) -> Row:
+    """The columns that an image's header fills, of those that are read and of those that are not."""
+    return {key: value for key, value in asdict(header).items() if value is not None} if header else {}
 
 
 def _refusal(entry: Row, settings: ReadingSettings) -> ImageError | None:

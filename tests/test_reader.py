@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import drawing
 import numpy as np
 import pytest
 from PIL import Image
@@ -138,3 +139,14 @@ def test_rows_of_a_bucket_keep_their_order_and_their_refusals(bucket: str) -> No
     }
     assert stages == {3: ("fetch", "TOO_LARGE"), 7: ("fetch", "GONE"), 30: ("list", "NOT_AN_IMAGE")}
     assert rows[30]["error_message"] == "a folder marker"
+
+
+def test_an_object_that_is_skipped_keeps_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "ct"
+    grey_HW = np.full((8, 9), 9, np.uint8)
+    path.write_bytes(drawing.dicom(grey_HW, Modality="CT", StudyInstanceUID="1.2.3", PatientName="Doe^Jane"))
+    row = read_image(entry(path), SPEC, ReadingSettings())
+    assert (row["status"], row["error_code"]) == ("skipped", "NOT_A_RADIOGRAPH")
+    assert (row["modality"], row["study_instance_uid"], row["rows"], row["columns"]) == ("CT", "1.2.3", 8, 9)
+    assert row["pixels"] is None
+    assert "Doe" not in str(row)
