@@ -81,7 +81,7 @@ cli.add_command(export)
 @click.argument("sql")
 @_JSON
 def query(results: str, s3_endpoint: str | None, sql: str, *, as_json: bool) -> None:
-    """Run one SQL statement (DuckDB) on the views readings, latest and runs.
+    """Run one SQL statement (DuckDB) on the views readings, latest, latest_by_study and runs.
 
     \b
     Example:

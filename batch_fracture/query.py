@@ -1,4 +1,4 @@
-"""SQL over the results: views `readings`, `latest` and `runs` in DuckDB."""
+"""SQL over the results: views `readings`, `latest`, `latest_by_study` and `runs` in DuckDB."""
 
 from __future__ import annotations
 
@@ -24,6 +24,27 @@ QUALIFY row_number() OVER (
 ) = 1
 """  # noqa: S608 - only a constant of ours stands in the text
 """Per (image_uri, model) the newest `read` row, else the newest row."""
+BY_STUDY_SQL = f"""
+CREATE VIEW latest_by_study AS
+SELECT
+    study_instance_uid,
+    model,
+    count(*) AS images,
+    count(*) FILTER (status = '{Status.READ}') AS read,
+    count(*) FILTER (status = '{Status.SKIPPED}') AS skipped,
+    count(*) FILTER (status = '{Status.FAILED}') AS failed,
+    max(probability) FILTER (status = '{Status.READ}') AS probability,
+    bool_or(fracture) FILTER (status = '{Status.READ}') AS fracture,
+    first(image_uri ORDER BY probability DESC NULLS LAST, image_uri)
+        FILTER (status = '{Status.READ}') AS image_uri,
+    max(read_at) AS read_at
+FROM latest
+WHERE study_instance_uid IS NOT NULL
+GROUP BY study_instance_uid, model
+"""  # noqa: S608 - likewise
+"""Per (study, model) the highest probability of its read images, the image that has it (of equals the first
+by name), and how many images there are and were not read. Images of no known study, such as PNG, are left
+out: together they are no study, and each alone stands in `latest`."""
 
 
 def connect(results: str, access: Access = _ANYWHERE) -> duckdb.DuckDBPyConnection:
@@ -43,6 +64,7 @@ def connect(results: str, access: Access = _ANYWHERE) -> duckdb.DuckDBPyConnecti
     connection.register("readings", table.rows())
     connection.register("runs", read_records(home))
     connection.execute(LATEST_SQL)
+    connection.execute(BY_STUDY_SQL)
     return connection
 
 

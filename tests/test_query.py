@@ -14,24 +14,20 @@ from batch_fracture.results.home import Home, find_home
 from batch_fracture.results.table import ReadingsTable
 
 
-def add(home: Home, run_id: str, *rows: tuple[str, str, str]) -> None:
-    """Commit rows of (image_uri, model, status), read an hour after the run before."""
+def add_rows(home: Home, run_id: str, *rows: dict[str, object]) -> None:
+    """Commit rows of these columns, read an hour after the run before."""
     table = ReadingsTable.open_or_create(home)
     read_at = datetime(2026, 11, 20, table.version, tzinfo=UTC)
-    columns = [
-        {
-            "reading_id": uri,
-            "image_uri": uri,
-            "model": model,
-            "status": status,
-            "read_at": read_at,
-            "run_id": run_id,
-        }
-        for uri, model, status in rows
-    ]
-    rows_of_run = pa.Table.from_pylist(columns, schema=schema.UNIT_FILE)
-    file = put_file(home, run_id, rows_of_run, "2026-11-20")
+    given = [{"reading_id": row["image_uri"], "read_at": read_at, "run_id": run_id} | row for row in rows]
+    file = put_file(home, run_id, pa.Table.from_pylist(given, schema=schema.UNIT_FILE), "2026-11-20")
     assert table.commit([file], run_id=run_id, read_date="2026-11-20")
+
+
+def add(home: Home, run_id: str, *rows: tuple[str, str, str]) -> None:
+    """Commit rows of (image_uri, model, status), read an hour after the run before."""
+    add_rows(
+        home, run_id, *({"image_uri": uri, "model": model, "status": status} for uri, model, status in rows)
+    )
 
 
 @pytest.fixture
@@ -49,6 +45,43 @@ def test_latest_is_the_newest_read_row_else_the_newest(results: str) -> None:
         ("a", "n", "read", "r2"),
         ("b", "m", "read", "r2"),
         ("c", "m", "failed", "r2"),
+    ]
+
+
+def _image(
+    uri: str, study: str | None, probability: float | None = None, **other: object
+) -> dict[str, object]:
+    row = {"image_uri": uri, "study_instance_uid": study, "model": "m", "status": "read"} | other
+    fracture = None if probability is None else probability >= 0.5
+    return row | {"probability": probability, "fracture": fracture}
+
+
+def test_a_study_is_as_suspicious_as_its_worst_image(tmp_path: Path) -> None:
+    home = find_home(str(tmp_path), create=True)
+    add_rows(
+        home,
+        "r1",
+        _image("a", "1", 0.25),
+        _image("b", "1", 0.75),
+        _image("c", "1", status="failed"),
+        _image("sr", "1", status="skipped"),
+        _image("d", "2", 0.25),
+        _image("z", "2", 0.25),
+        _image("e", "3", status="skipped"),
+        _image("photo.png", None, 0.875),
+        _image("a", "1", 0.5, model="n"),
+    )
+    add_rows(home, "r2", _image("c", "1", 0.125))
+    first, second = (datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in (0, 1))
+    rows = query(str(tmp_path), "SELECT * FROM latest_by_study ORDER BY ALL")
+    assert rows.column_names[2:] == (
+        ["images", "read", "skipped", "failed", "probability", "fracture", "image_uri", "read_at"]
+    )
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [
+        ("1", "m", 4, 3, 1, 0, 0.75, True, "b", second),
+        ("1", "n", 1, 1, 0, 0, 0.5, True, "a", first),
+        ("2", "m", 2, 2, 0, 0, 0.25, False, "d", first),
+        ("3", "m", 1, 0, 1, 0, None, None, None, first),
     ]
 
 

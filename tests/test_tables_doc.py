@@ -20,7 +20,7 @@ from test_export import NEW, night
 from batch_fracture import schema
 from batch_fracture.codes import DECIDED_BY_SETTINGS, MAX_RETRIES, Code
 from batch_fracture.privacy import LINKS, NAMES
-from batch_fracture.query import query
+from batch_fracture.query import BY_STUDY_SQL, query
 from batch_fracture.results import parquet
 from batch_fracture.results.home import Home, find_home
 from batch_fracture.results.table import KEPT_FOR
@@ -76,6 +76,10 @@ def put_links(home: Home) -> None:
     rows = [{"reading_id": i, "run_id": run_id, **dict.fromkeys(NAMES, "real")} for i, run_id in ids]
     content = parquet.encode(pa.Table.from_pylist(rows, schema=LINKS))
     home.folder.put_once("links/read_date=2026-11-20/r1-000000-0.parquet", content)
+
+
+def cells_of_two(text: str) -> list[list[str]]:
+    return [row.strip("|").split("|") for row in re.findall(r"^\| `[^|]*\|[^|]*\|$", text, re.MULTILINE)]
 
 
 @pytest.fixture
@@ -146,7 +150,13 @@ def test_the_readmes_snippets_run(workplace: Path) -> None:
 
 
 def test_the_documents_sql_runs(workplace: Path) -> None:
-    latest, *others = snippets(section("Views"), "sql")
+    by_study, worst, incomplete = snippets(section("Studies"), "sql")
+    assert " ".join(by_study.split()) == " ".join(BY_STUDY_SQL.split("AS", 1)[1].split())
+    columns_told = re.findall(r"`(\w+)`", "".join(name for name, _ in cells_of_two(section("Studies"))))
+    assert columns_told == query("results", "FROM latest_by_study").column_names
+    assert [len(query("results", sql)) for sql in (by_study, worst, incomplete)] == [0, 0, 0]
+    (latest,) = snippets(section("Views").split("### Studies")[0], "sql")
+    others = snippets(section("Questions"), "sql")
     found = query("results", latest).drop_columns(["place"])
     order = [("image_uri", "ascending"), ("model", "ascending")]
     assert found.sort_by(order).equals(query("results", "SELECT * FROM latest").sort_by(order))
