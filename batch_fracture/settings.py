@@ -20,7 +20,7 @@ class ReadingSettings:
     """Larger images are `TOO_LARGE`; the header decides, before memory is spent. A stitched full-leg
     radiograph has about 30 million."""
     max_bytes: int = 512 * 2**20
-    """Larger files are `TOO_LARGE` without being opened."""
+    """Larger files are `TOO_LARGE` without being opened, and deflated DICOM objects that inflate to more."""
     time_limit_s: float = 60.0
     """Wall-clock and CPU seconds that one image may take before it is `TIMED_OUT`."""
     memory_limit_bytes: int = 4 * 2**30

@@ -235,10 +235,12 @@ def test_rescale_that_makes_no_sense(tags: dict[str, object]) -> None:
         assert _error(broken).message == "the rescale slope or intercept is not finite"
 
 
-def test_float_pixels_are_unsupported() -> None:
-    floats = GREY.astype(np.float32).tobytes()
-    content = drawing.dicom(GREY.astype(np.uint32), PixelData=None, FloatPixelData=floats)
-    assert _error(content).code == Code.UNSUPPORTED
+def test_float_pixels_are_shown() -> None:
+    floats = np.linspace(-1, 1, 256, dtype=np.float32).tobytes()
+    content = drawing.dicom(np.zeros((1, 256), np.uint32), PixelData=None, FloatPixelData=floats)
+    grey_W = _read(content)[0].astype(int)
+    assert (grey_W[0], grey_W[-1]) == (0, 255)
+    assert (np.diff(grey_W) >= 0).all()
 
 
 def test_missing_pixels_are_truncated() -> None:

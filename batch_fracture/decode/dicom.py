@@ -45,18 +45,19 @@ _RADIOGRAPH_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.", "1.2.840.10008.5.1.4.1.1.7.
 """SOP classes of projection radiographs and secondary captures, and beginnings of their kin (PS3.4 B.5)."""
 
 
-def read_header(content: bytes, modalities: tuple[str, ...]) -> ImageHeader:
+def read_header(content: bytes, modalities: tuple[str, ...], *, max_bytes: int | None = None) -> ImageHeader:
     """The allow-listed header of a DICOM object that is a radiograph to read.
 
     Args:
         content: the whole object.
         modalities: Modality (0008,0060) values to read; `("all",)` for any.
+        max_bytes: that a deflated object may inflate to.
 
     Raises:
         ImageError: `NOT_A_RADIOGRAPH`, `MULTI_FRAME`, `TRUNCATED`, `CORRUPT`; its `header` holds what the
             object said of itself, so that its row names the study that it is missing in.
     """
-    dataset = parse(content, header_only=_KEYWORDS)
+    dataset = parse(content, header_only=_KEYWORDS, max_bytes=max_bytes)
     return guard(lambda: _read_header(content, dataset, modalities))
 
 

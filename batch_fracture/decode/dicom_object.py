@@ -25,6 +25,8 @@ from batch_fracture.errors import ImageError
 
 T = TypeVar("T")
 
+DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
+"""Deflated Image Frame Compression (PS3.5 A.4.12), younger than pydicom 3.0.2."""
 MAX_INFLATED_BYTES = 2**30
 _MAX_TEXT = 64
 """Characters of the longest value that an allow-listed element may have (PS3.5 6.2: LO, UI)."""
@@ -35,32 +37,46 @@ _META_START, _GROUP_LENGTH_END = 132, 144
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its warnings quote values, to whoever listens
 
 
-def parse(content: bytes, *, header_only: list[str] | None = None) -> pydicom.Dataset:
-    """Parse an object, with or without a preamble.
+def parse(
+    content: bytes, *, header_only: list[str] | None = None, max_bytes: int | None = None
+) -> pydicom.Dataset:
+    """Parse what stands before the pixels of an object, with or without a preamble.
 
     Args:
         content: the whole object.
-        header_only: read these keywords only and stop before the pixels; None reads everything.
+        header_only: read these keywords only; None reads all.
+        max_bytes: that a deflated object may inflate to; None for `MAX_INFLATED_BYTES`.
 
     Raises:
         ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates beyond measure.
     """
-    plain = guard(lambda: _inflated(content))
+    plain = guard(lambda: _inflated(content, max_bytes or MAX_INFLATED_BYTES))
     return guard(
         lambda: pydicom.dcmread(
-            io.BytesIO(plain),
-            force=True,
-            stop_before_pixels=header_only is not None,
-            specific_tags=header_only,
+            io.BytesIO(plain), force=True, stop_before_pixels=True, specific_tags=header_only
         )
     )
+
+
+def plain_bytes(content: bytes, dataset: pydicom.Dataset) -> tuple[bytes, int]:
+    """The object inflated, not copied, and the offset of the element at which `parse` stopped: the pixels.
+
+    Args:
+        content: the whole object.
+        dataset: what `parse` gave for it.
+    """
+    buffer = dataset.buffer
+    assert isinstance(buffer, io.BytesIO)  # noqa: S101 - parse gave it
+    is_deflated = _declared_syntax(content) == DeflatedExplicitVRLittleEndian
+    return buffer.getvalue() if is_deflated else content, buffer.tell()
 
 
 def transfer_syntax(content: bytes, dataset: pydicom.Dataset) -> str | None:
     """Transfer Syntax UID, if PS3.6 A lists it; without a file header, what the elements themselves show."""
     declared = _declared_syntax(content) or dataset.file_meta.get("TransferSyntaxUID")
     if declared:
-        return str(declared) if UID(str(declared)).type == "Transfer Syntax" else None
+        is_listed = declared == DEFLATED_FRAME or UID(str(declared)).type == "Transfer Syntax"
+        return str(declared) if is_listed else None
     is_implicit, is_little = dataset.original_encoding
     if is_implicit:
         return str(ImplicitVRLittleEndian)
@@ -123,17 +139,15 @@ def _declared_syntax(content: bytes) -> str | None:
     return content[at + 8 : at + 8 + length].decode("ascii", "replace").rstrip("\0 ") if at > 0 else None
 
 
-def _inflated(content: bytes) -> bytes:
+def _inflated(content: bytes, max_bytes: int) -> bytes:
     """A deflated object as a plain one (PS3.5 A.5), within bounds; others as they are."""
     if _declared_syntax(content) != DeflatedExplicitVRLittleEndian:
         return content
     body_at = _GROUP_LENGTH_END + int.from_bytes(content[140:144], "little")
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = stream.decompress(content[body_at:], MAX_INFLATED_BYTES)
-    if len(body) == MAX_INFLATED_BYTES:
-        raise ImageError(
-            Code.TOO_LARGE, f"the DICOM object inflates to more than {MAX_INFLATED_BYTES:,} bytes"
-        )
+    body = stream.decompress(memoryview(content)[body_at:], max_bytes)
+    if len(body) == max_bytes:
+        raise ImageError(Code.TOO_LARGE, f"the DICOM object inflates to more than {max_bytes:,} bytes")
     if not stream.eof:
         raise ImageError(Code.TRUNCATED, "the deflated DICOM object ends early")
     deflated, plain = DeflatedExplicitVRLittleEndian.encode(), ExplicitVRLittleEndian.encode()

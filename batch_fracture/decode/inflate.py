@@ -41,6 +41,28 @@ def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
         raise ImageError(Code.TRUNCATED, f"the pixels end after {inflated_bytes} of {needed_bytes} bytes")
 
 
+def inflate_frame(stream: memoryview, size: int) -> bytes:
+    """Inflate a raw deflate stream (RFC 1951) that holds one frame, and no more than that.
+
+    Args:
+        stream: the frame as it is stored, perhaps with a byte of padding.
+        size: bytes of the frame.
+
+    Raises:
+        ImageError: `TRUNCATED` when it ends before, `CORRUPT` when it does not inflate or holds more.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        frame = inflater.decompress(stream, size + 2)  # one byte of padding may be deflated with the frame
+    except zlib.error as error:
+        raise ImageError(Code.CORRUPT, "the compressed pixels are damaged") from error
+    if len(frame) > size + 1:
+        raise ImageError(Code.CORRUPT, f"the compressed frame holds more than its {size} bytes")
+    if len(frame) < size or not inflater.eof:
+        raise ImageError(Code.TRUNCATED, f"the pixels end after {len(frame)} of {size} bytes")
+    return frame
+
+
 def prove_png(content: bytes) -> None:
     """See that the rows of a PNG, whose chunks are in order, are all there.
 

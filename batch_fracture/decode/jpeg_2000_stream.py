@@ -1,0 +1,112 @@
+"""The markers of a JPEG 2000 codestream (ITU-T T.800 annex A), plain or in a JP2 file, and proof of its end.
+
+HTJ2K (T.814) has the same tile-parts. Their lengths must lead from one to the next, and to the end marker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batch_fracture.codes import Code
+from batch_fracture.errors import ImageError
+
+_SOC, _SIZ, _COD, _SOT, _EOC = b"\xff\x4f", b"\xff\x51", b"\xff\x52", b"\xff\x90", b"\xff\xd9"
+_MAX_TILES = 65535
+_JP2 = b"\0\0\0\x0cjP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jpeg2000Stream:
+    """What the main header says."""
+
+    rows: int
+    columns: int
+    precisions: tuple[int, ...]
+    """Bits of each component (T.800 A.5.1, Ssiz)."""
+    is_signed: bool
+    is_subsampled: bool
+    levels: int
+    """Of wavelet decomposition: how often the picture can be halved."""
+    codestream: memoryview
+    """Without the boxes of a JP2 file."""
+
+
+def read_stream(stream: memoryview) -> Jpeg2000Stream:
+    """Read the main header and walk the tile-parts to the end.
+
+    Raises:
+        ImageError: `TRUNCATED` when a tile-part or the end marker is missing, `CORRUPT` when malformed.
+    """
+    codestream = _unboxed(stream)
+    if bytes(codestream[:4]) != _SOC + _SIZ:
+        raise ImageError(Code.CORRUPT, "a compressed frame does not begin as JPEG 2000")
+    segments, at = _main_header(codestream)
+    size, style = segments.get(_SIZ, b""), segments.get(_COD, b"")
+    num = int.from_bytes(size[34:36])
+    if len(size) < 36 + 3 * num or not num or len(style) < 6:
+        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+    numbers = [int.from_bytes(size[place : place + 4]) for place in range(2, 34, 4)]
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = numbers
+    components = [size[place : place + 3] for place in range(36, 36 + 3 * num, 3)]
+    if not (tile_width and tile_height) or len({depth >> 7 for depth, _, _ in components}) > 1:
+        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    if not 0 < tiles <= _MAX_TILES:
+        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+    _prove_tiles(codestream, at, tiles)
+    return Jpeg2000Stream(
+        rows=bottom - top,
+        columns=right - left,
+        precisions=tuple((depth & 0x7F) + 1 for depth, _, _ in components),
+        is_signed=bool(components[0][0] >> 7),
+        is_subsampled=any(across != 1 or down != 1 for _, across, down in components),
+        levels=style[5],
+        codestream=codestream,
+    )
+
+
+def _unboxed(stream: memoryview) -> memoryview:
+    """The codestream within the boxes of a JP2 file (T.800 I.4); DICOM asks for it alone (PS3.5 A.4.4)."""
+    if bytes(stream[:6]) != _JP2:
+        return stream
+    at = 0
+    while at + 8 <= len(stream):
+        length, header = int.from_bytes(stream[at : at + 4]), 8
+        if length == 1:
+            length, header = int.from_bytes(stream[at + 8 : at + 16]), 16
+        if bytes(stream[at + 4 : at + 8]) == b"jp2c":
+            return stream[at + header : at + length if length else len(stream)]
+        if length < header:
+            break
+        at += length
+    raise ImageError(Code.TRUNCATED, "the compressed frame ends before its codestream")
+
+
+def _main_header(codestream: memoryview) -> tuple[dict[bytes, bytes], int]:
+    segments: dict[bytes, bytes] = {}
+    at = 2
+    while at + 4 <= len(codestream):
+        marker, length = bytes(codestream[at : at + 2]), int.from_bytes(codestream[at + 2 : at + 4])
+        if marker == _SOT:
+            return segments, at
+        if marker[0] != 0xFF or length < 2:
+            raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+        segments.setdefault(marker, bytes(codestream[at + 4 : at + 2 + length]))
+        at += 2 + length
+    raise ImageError(Code.TRUNCATED, "the compressed frame ends within its header")
+
+
+def _prove_tiles(codestream: memoryview, at: int, tiles: int) -> None:
+    """Follow Psot from tile-part to tile-part (T.800 A.4.2); each tile needs one, and the end its marker."""
+    seen: set[int] = set()
+    while bytes(codestream[at : at + 2]) == _SOT and at + 12 <= len(codestream):
+        seen.add(int.from_bytes(codestream[at + 4 : at + 6]))
+        length = int.from_bytes(codestream[at + 6 : at + 10])
+        if not length:  # the last tile-part lasts until the end marker
+            at = bytes(codestream[-4:]).rfind(_EOC) + len(codestream) - 4
+            break
+        if length < 14:
+            raise ImageError(Code.CORRUPT, "a tile-part of the JPEG 2000 frame has no length")
+        at += length
+    if bytes(codestream[at : at + 2]) != _EOC or len(seen) < tiles:
+        raise ImageError(Code.TRUNCATED, "the compressed frame ends before its end marker")
