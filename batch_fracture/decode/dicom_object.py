@@ -26,7 +26,7 @@ from batch_fracture.errors import ImageError
 T = TypeVar("T")
 
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
-"""Deflated Image Frame Compression (PS3.5 A.4.12), younger than pydicom 3.0.2."""
+"""Deflated Image Frame Compression (PS3.5 A.4), which pydicom 3.0.2 does not list."""
 MAX_INFLATED_BYTES = 2**30
 _MAX_TEXT = 64
 """Characters of the longest value that an allow-listed element may have (PS3.5 6.2: LO, UI)."""

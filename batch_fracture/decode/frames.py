@@ -26,7 +26,8 @@ from pydicom.uid import (
 )
 
 from batch_fracture.codes import Code
-from batch_fracture.decode.codecs import CODECS, Decoded
+from batch_fracture.decode.codecs import CODECS
+from batch_fracture.decode.decoded import Decoded
 from batch_fracture.decode.dicom_object import guard, plain_bytes
 from batch_fracture.decode.encapsulated import PixelData, pixel_data, read_frame
 from batch_fracture.decode.image_pixel import ImagePixel, read_image_pixel, unused_bits_cleared
