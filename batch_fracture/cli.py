@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from batch_fracture import __version__
+from batch_fracture.cli_doctor import doctor
 from batch_fracture.cli_export import export
 from batch_fracture.cli_run import run
 from batch_fracture.cli_runs import runs
@@ -73,6 +74,7 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(runs)
 cli.add_command(export)
+cli.add_command(doctor)
 
 
 @cli.command()
@@ -149,28 +151,6 @@ def bundle_verify(name: str, *, as_json: bool) -> None:
         )
         return
     click.echo(f"{checked.name} ({checked.digest[:12]}): all {len(files)} files match their sha256")
-
-
-@cli.command()
-@click.option("--results", metavar="URI", help="Also check this results location.")
-@_ENDPOINT
-@_JSON
-def doctor(results: str | None, s3_endpoint: str | None, *, as_json: bool) -> int:
-    """Check this machine: versions, cores, GPUs, the engine that runs will use, disk and write access.
-
-    \b
-    Example:
-      batch-fracture doctor --results ./results
-    """
-    from batch_fracture.doctor import as_json as checks_as_json
-    from batch_fracture.doctor import examine, render
-
-    checks = examine(results, s3_endpoint)
-    if as_json:
-        click.echo(json.dumps(checks_as_json(checks)))
-    else:
-        click.echo("\n".join(render(checks)))
-    return 1 if any(check.ok is False for check in checks) else 0
 
 
 @cli.command()

@@ -19,6 +19,7 @@ TESTS = sorted((ROOT / "tests").glob("*.py"))
 ONE_TEST_FOR_ALL = {"doctor", "engines", "synthetic"}
 """Packages whose parts are tested through their door."""
 TESTED_WITH = {
+    "cli_doctor": "test_contact_sheet.py",
     "cli_run": "test_cli.py",
     "bucket_folder": "test_results_folder.py",
     "cli_runs": "test_runs.py",

@@ -178,6 +178,18 @@ def test_enhanced_objects_of_one_frame_look_like_plain_ones() -> None:
     )
 
 
+def _floats(values: list[float], **tags: object) -> list[int]:
+    row_HW = np.array([values], np.float32)
+    stored = {"PixelData": None, "FloatPixelData": row_HW.tobytes(), "BitsStored": None, "HighBit": None}
+    return _read(drawing.dicom(row_HW.view(np.uint32), **stored, **tags))[0].tolist()
+
+
+def test_floats_take_exact_windows() -> None:
+    assert _floats([0, 0.25, 0.5, 1], WindowCenter=0.5, WindowWidth=1) == [0, 64, 128, 255]
+    assert _floats([0, 0.25, 0.5, 1]) == [0, 64, 128, 255]
+    assert _floats([0, 50, 100], photometric="MONOCHROME1") == [255, 127, 0]
+
+
 def test_what_acr_nema_took_for_granted() -> None:
     bare = {"SamplesPerPixel": None, "PixelRepresentation": None, "PhotometricInterpretation": None}
     np.testing.assert_array_equal(_read(drawing.dicom(GREY, **IDENTITY, **bare)), GREY)

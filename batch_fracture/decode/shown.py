@@ -27,6 +27,8 @@ Grey = window.Grey
 Values = window.Values
 Step = Callable[[Values], Values]
 Look = Callable[[Values], Grey]
+Padding = tuple[int, int]
+"""Stored values, both included."""
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601, of red, green and blue."""
@@ -44,7 +46,8 @@ def show(dataset: pydicom.Dataset, stored: window.Stored) -> Grey:
 
     Args:
         dataset: the whole object of a single frame; functional groups are lifted to its top level.
-        stored: integers (rows, columns) or (rows, columns, 3) of RGB, as `frames.stored_frame` gives them.
+        stored: integers or finite floats (rows, columns), or integers (rows, columns, 3) of RGB, as
+            `frames.stored_frame` gives them.
 
     Returns:
         uint8 (rows, columns) of square pixels, black at 0.
@@ -82,10 +85,12 @@ def _luma(colour_HWC: window.Stored, bits: int) -> Grey:
 
 
 def _show_grey(dataset: pydicom.Dataset, stored_HW: window.Stored) -> Grey:
-    rescale = _modality_step(dataset, lowest=float(stored_HW.min()))
     padding = padding_range(dataset)
+    rescale = _modality_step(dataset, lowest=float(stored_HW.min()))
     inverted = is_inverted(dataset)
-    look = _voi_look(dataset, rescale(_ends(stored_HW))) or _percentile_look(stored_HW, rescale, padding)
+    exact = stored_HW.dtype.kind == "f"
+    look = _voi_look(dataset, rescale(_ends(stored_HW)), exact=exact)
+    look = look or _percentile_look(stored_HW, rescale, padding)
 
     def shown(stored: window.Stored) -> Grey:
         grey = look(rescale(stored.astype(np.float64)))
@@ -128,7 +133,7 @@ def _modality_step(dataset: pydicom.Dataset, *, lowest: float) -> Step:
     return rescale
 
 
-def _voi_look(dataset: pydicom.Dataset, range_2: Values) -> Look | None:
+def _voi_look(dataset: pydicom.Dataset, range_2: Values, *, exact: bool) -> Look | None:
     """The first VOI LUT, else the first window (PS3.3 C.11.2.1); None when the header brings neither.
 
     The standard calls tables and windows alternative views and leaves the choice to the viewer; pydicom,
@@ -149,6 +154,8 @@ def _voi_look(dataset: pydicom.Dataset, range_2: Values) -> Look | None:
     if centre is None or width is None or not width > 0 or not np.isfinite([centre, width]).all():
         return None
     function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    if exact and function != "SIGMOID":  # the half steps of LINEAR are between integers
+        function = "LINEAR_EXACT"
     return lambda values: window.apply_window(values, centre=centre, width=width, function=function)
 
 
@@ -156,7 +163,7 @@ def _table_look(table: Lut) -> Look:
     return lambda values: window.stretch(table(values), 0.0, table.top)
 
 
-def _percentile_look(stored_HW: window.Stored, rescale: Step, padding: tuple[int, int] | None) -> Look:
+def _percentile_look(stored_HW: window.Stored, rescale: Step, padding: Padding | None) -> Look:
     """A window over the robust range of what is not padding (PS3.3 C.7.5.1.1.2, note 2)."""
     if window.has_levels(stored_HW):
         levels_L = window.levels(stored_HW)
@@ -172,13 +179,13 @@ def _percentile_look(stored_HW: window.Stored, rescale: Step, padding: tuple[int
     return lambda values: window.stretch(values, low, high)
 
 
-def _native(stored: window.Stored, padding: tuple[int, int] | None) -> npt.NDArray[np.bool_]:
+def _native(stored: window.Stored, padding: Padding | None) -> npt.NDArray[np.bool_]:
     if padding is None:
         return np.ones(stored.shape, np.bool_)
     return (stored < padding[0]) | (stored > padding[1])
 
 
-def padding_range(dataset: pydicom.Dataset) -> tuple[int, int] | None:
+def padding_range(dataset: pydicom.Dataset) -> Padding | None:
     """The stored values, both included, that mark pixels beside the image (PS3.3 C.7.5.1.1.2).
 
     Pixel Padding Value (0028,0120) alone, or the range up to Pixel Padding Range Limit (0028,0121). Both are
