@@ -3,8 +3,6 @@ from __future__ import annotations
 import drawing
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from batch_fracture import decode
 from batch_fracture.codes import Code
@@ -148,21 +146,6 @@ def test_without_a_window_the_percentiles_set_it(window: dict[str, int]) -> None
     low, high = np.percentile(TWELVE, [0.5, 99.5])
     expected_HW = np.round(np.clip((TWELVE - low) / (high - low), 0, 1) * 255)
     np.testing.assert_array_equal(_read(drawing.dicom(TWELVE, bits_stored=12, **window)), expected_HW)
-
-
-def test_modality_lut() -> None:
-    table = Dataset()
-    table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [4, 10, 16], _words(0, 10, 40, 90), "US"
-    tags = {"ModalityLUTSequence": Sequence([table]), "WindowCenter": 45.5, "WindowWidth": 91}
-    # below 10 the first entry, above 13 the last; then (x - 45) / 90 + 0.5
-    assert _row([3, 10, 11, 12, 13, 20], **tags) == [0, 0, 28, 113, 255, 255]
-
-
-def test_voi_lut_goes_before_the_window() -> None:
-    table = Dataset()
-    table.LUTDescriptor, table.LUTData = [4, 10, 8], _words(0, 100, 200, 255)
-    tags = {"VOILUTSequence": Sequence([table]), "WindowCenter": 1, "WindowWidth": 2}
-    assert _row([3, 10, 11, 12, 13, 20], **tags) == [0, 0, 100, 200, 255, 255]
 
 
 def test_monochrome1_is_monochrome2_turned_round() -> None:

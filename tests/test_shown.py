@@ -42,6 +42,21 @@ def _item(**tags: object) -> Sequence:
     return Sequence([item])
 
 
+def test_modality_lut() -> None:
+    tags = {
+        "ModalityLUTSequence": _table([4, 10, 16], 0, 10, 40, 90),
+        "WindowCenter": 45.5,
+        "WindowWidth": 91,
+    }
+    # below 10 the first entry, above 13 the last; then (x - 45) / 90 + 0.5
+    assert _row([3, 10, 11, 12, 13, 20], **tags) == [0, 0, 28, 113, 255, 255]
+
+
+def test_voi_lut_goes_before_the_window() -> None:
+    tags = {"VOILUTSequence": _table([4, 10, 8], 0, 100, 200, 255), "WindowCenter": 1, "WindowWidth": 2}
+    assert _row([3, 10, 11, 12, 13, 20], **tags) == [0, 0, 100, 200, 255, 255]
+
+
 def test_the_first_of_several_tables_and_windows_wins() -> None:
     tables = Sequence([*_table([2, 0, 8], 0, 255), *_table([2, 0, 8], 255, 0)])
     assert _row([0, 1], VOILUTSequence=tables, WindowCenter=1, WindowWidth=1) == [0, 255]

@@ -74,10 +74,13 @@ def read_lut(
     first_input %= _WORD
     if lowest < 0 and first_input >= _SIGNED_FROM:
         first_input -= _WORD
+    return Lut(first_input=first_input, entries_L=entries_L, top=2.0 ** _depth(bits, entries_L) - 1.0)
+
+
+def _depth(declared_bits: int, entries_L: Entries) -> int:
     needed_bits = max(1, int(entries_L.max()).bit_length())
-    if bits not in _DEPTHS or bits == _FULL_DEPTH or needed_bits > bits:
-        bits = needed_bits
-    return Lut(first_input=first_input, entries_L=entries_L, top=2.0**bits - 1.0)
+    is_true = declared_bits in _DEPTHS and needed_bits <= declared_bits < _FULL_DEPTH
+    return declared_bits if is_true else needed_bits
 
 
 def _entries(stored: Any, dtype: str) -> Entries:
