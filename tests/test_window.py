@@ -100,6 +100,21 @@ def test_integers_and_floats_look_alike() -> None:
         assert np.abs(by_table_HW.astype(int) - by_value_HW.astype(int)).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_sample_tells_the_percentiles(dtype: type) -> None:
+    deep_HW = np.random.default_rng(0).gamma(3, 500, (2100, 2000)).astype(dtype)
+    low, high = np.percentile(deep_HW, [0.5, 99.5])
+    expected_HW = np.clip((deep_HW - low) / (high - low), 0, 1) * 255
+    assert np.abs(window.window_by_percentiles(deep_HW) - expected_HW).max() <= 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_what_a_sample_misses_still_counts(dtype: type) -> None:
+    blank_HW = np.full((2100, 2000), 700, dtype)
+    blank_HW[1, 5] = 900
+    assert np.unique(window.window_by_percentiles(blank_HW)).tolist() == [0, 255]
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_flat_and_nearly_flat_images(dtype: type) -> None:
     flat_HW = np.full((40, 50), 700, dtype)

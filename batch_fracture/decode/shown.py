@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
@@ -165,21 +164,13 @@ def _table_look(table: Lut) -> Look:
 
 def _percentile_look(stored_HW: window.Stored, rescale: Step, padding: Padding | None) -> Look:
     """A window over the robust range of what is not padding (PS3.3 C.7.5.1.1.2, note 2)."""
-    if window.has_levels(stored_HW):
-        levels_L = window.levels(stored_HW)
-        counts_L = window.count_levels(stored_HW, levels_L)
-        native_L = _native(levels_L, padding)
-        if counts_L[native_L].any():
-            counts_L[~native_L] = 0
-        low, high = window.robust_range(rescale(levels_L.astype(np.float64)), counts_L)
-    else:
-        native_HW = _native(stored_HW, padding)
-        bounds_2 = window.percentiles(stored_HW[native_HW] if native_HW.any() else stored_HW)
-        low, high = sorted(rescale(bounds_2).tolist())
+    low, high = window.robust_bounds(
+        stored_HW, rescale=rescale, native=lambda stored: _native(stored, padding)
+    )
     return lambda values: window.stretch(values, low, high)
 
 
-def _native(stored: window.Stored, padding: Padding | None) -> npt.NDArray[np.bool_]:
+def _native(stored: window.Stored, padding: Padding | None) -> window.Mask:
     if padding is None:
         return np.ones(stored.shape, np.bool_)
     return (stored < padding[0]) | (stored > padding[1])

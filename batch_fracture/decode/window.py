@@ -14,12 +14,14 @@ import numpy.typing as npt
 Grey = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.floating[Any]]
 Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Stored = npt.NDArray[Any]
 """Integers as the image stores them, signed or not."""
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 """Of the values, when the image brings no window: a few hot or dead pixels do not set the contrast."""
 _BLOCK_PIXELS = 2**20
+_SAMPLE_PIXELS, _SAMPLE_ROWS = 2**20, 512
 
 
 def apply_window(values: Values, *, centre: float, width: float, function: str = "LINEAR") -> Grey:
@@ -62,21 +64,50 @@ def window_by_percentiles(stored_HW: Stored) -> Grey:
     Returns:
         uint8 (rows, columns).
     """
+    low, high = robust_bounds(stored_HW)
     if has_levels(stored_HW):
         levels_L = levels(stored_HW)
-        values_L = levels_L.astype(np.float64)
-        low, high = robust_range(values_L, count_levels(stored_HW, levels_L))
-        return look_up(stored_HW, levels_L, stretch(values_L, low, high))
-    low, high = percentiles(stored_HW).tolist()
+        return look_up(stored_HW, levels_L, stretch(levels_L.astype(np.float64), low, high))
     return by_rows(stored_HW, lambda block_HW: stretch(block_HW.astype(np.float64), low, high))
 
 
-def percentiles(values: Stored) -> Values:
-    """The robust range of values of any type, float64 (2,); the whole range when its ends meet."""
-    bounds_2 = np.percentile(values.astype(np.float32, copy=False), [LOW_PERCENTILE, HIGH_PERCENTILE])
+def robust_bounds(
+    stored_HW: Stored,
+    *,
+    rescale: Callable[[Values], Values] = lambda values: values,
+    native: Callable[[Stored], Mask] = lambda stored: np.ones(stored.shape, np.bool_),
+) -> tuple[float, float]:
+    """The percentiles of an image, or its whole range when they meet.
+
+    Of a large image so many rows are looked at, evenly spread, that they hold a million pixels.
+
+    Args:
+        stored_HW: integers or finite floats (rows, columns).
+        rescale: from stored values to those whose range is wanted.
+        native: which stored values belong to the picture; all count when none does.
+    """
+    rows, columns = stored_HW.shape
+    step = max(1, min(rows * columns // _SAMPLE_PIXELS, rows // _SAMPLE_ROWS))
+    low, high = _bounds(stored_HW[::step], rescale, native)
+    return (low, high) if high > low or step == 1 else _bounds(stored_HW, rescale, native)
+
+
+def _bounds(
+    stored_HW: Stored, rescale: Callable[[Values], Values], native: Callable[[Stored], Mask]
+) -> tuple[float, float]:
+    if has_levels(stored_HW):
+        levels_L = levels(stored_HW)
+        counts_L, native_L = count_levels(stored_HW, levels_L), native(levels_L)
+        if counts_L[native_L].any():
+            counts_L[~native_L] = 0
+        return robust_range(rescale(levels_L.astype(np.float64)), counts_L)
+    native_HW = native(stored_HW)
+    values_N = (stored_HW[native_HW] if native_HW.any() else stored_HW).astype(np.float32, copy=False)
+    bounds_2 = np.percentile(values_N, [LOW_PERCENTILE, HIGH_PERCENTILE])
     if bounds_2[1] <= bounds_2[0]:
-        bounds_2 = np.array([values.min(), values.max()])
-    return bounds_2.astype(np.float64)
+        bounds_2 = np.array([values_N.min(), values_N.max()])
+    low, high = sorted(rescale(bounds_2.astype(np.float64)).tolist())
+    return low, high
 
 
 def has_levels(stored: Stored) -> bool:
