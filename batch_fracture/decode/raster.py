@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from batch_fracture.codes import Code
-from batch_fracture.decode import inflate, jpeg, sniff, tiff
+from batch_fracture.decode import deep_colour, inflate, jpeg, sniff, tiff
 from batch_fracture.decode.containers import LAYOUTS
 from batch_fracture.decode.header import ImageHeader
 from batch_fracture.decode.window import window_by_percentiles
@@ -79,6 +79,8 @@ def read_grey(content: bytes, media_type: str, *, min_long_side: int) -> npt.NDA
         return _upright(grey_HW, frame.orientation)
     if media_type == sniff.TIFF:
         tiff.prove_inflates(content)
+    if deep_colour.is_deep_colour(content, media_type):
+        return _read_deep_colour(content, media_type)
     image = _guard(lambda: _open(content, media_type), media_type)
     if media_type == sniff.PNG and not _last_row_is_there(image):
         inflate.prove_png(content)
@@ -87,6 +89,13 @@ def read_grey(content: bytes, media_type: str, *, min_long_side: int) -> npt.NDA
         windowed = image.mode.startswith("I") or image.mode == "F"
         return 255 - grey_HW if windowed and tiff.is_white_zero(content) else grey_HW
     return _upright(grey_HW, _orientation(image))
+
+
+def _read_deep_colour(content: bytes, media_type: str) -> npt.NDArray[np.uint8]:
+    grey_HW = _guard(lambda: deep_colour.read_grey(content, media_type), media_type)
+    if media_type == sniff.TIFF:
+        return _upright(grey_HW, tiff.orientation(content))
+    return _upright(grey_HW, _orientation(_guard(lambda: _open(content, media_type), media_type)))
 
 
 def _open(content: bytes, media_type: str) -> Image.Image:

@@ -18,12 +18,12 @@ from batch_fracture.errors import ImageError
 
 _SUBFILE, _COLUMNS, _ROWS, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _TILE_COLUMNS, _TILE_ROWS = 277, 278, 284, 322, 323
+_ORIENTATION = 274
 _STRIPS, _TILES = (273, 279), (324, 325)
 """Offsets and byte counts."""
-_ORIENTATION = 274
 _WANTED = frozenset(
     {_SUBFILE, _COLUMNS, _ROWS, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS_PER_STRIP, _PLANAR}
-    | {_TILE_COLUMNS, _TILE_ROWS, *_STRIPS, *_TILES}
+    | {_TILE_COLUMNS, _TILE_ROWS, _ORIENTATION, *_STRIPS, *_TILES}
 )
 _BYTES = {
     1: 1,
@@ -46,7 +46,7 @@ _BYTES = {
 """Field type -> bytes of one value."""
 _UNSIGNED = frozenset({1, 3, 4, 13, 16, 18})
 _MAX_ENTRIES, _MAX_PAGES = 65535, 64
-_YCBCR, _JPEG = 6, 7
+_RGB, _YCBCR, _JPEG = 2, 6, 7
 _DEFLATE = frozenset({8, 32946})
 _FAX = frozenset({2, 3, 4, 32771})
 """CCITT codings (TIFF 6.0 sections 10 and 11): libtiff fills damaged rows and goes on."""
@@ -124,6 +124,23 @@ def prove_inflates(content: bytes) -> None:
 def is_white_zero(content: bytes) -> bool:
     """Whether 0 is white (PhotometricInterpretation 0), as on a film."""
     return _first_directory(content).first(_PHOTOMETRIC, 1) == 0
+
+
+def orientation(content: bytes) -> int:
+    """How the picture is stored (TIFF 6.0, tag 274); 1 is upright."""
+    return _first_directory(content).first(_ORIENTATION, 1)
+
+
+def has_deep_colour(content: bytes) -> bool:
+    """Whether pixels are several samples of 16 bits: RGB, or grey, with or without alpha."""
+    page = _first_directory(content)
+    several = page.first(_SAMPLES, 1) > 1 and page.first(_PHOTOMETRIC, 1) <= _RGB
+    return several and page.first(_BITS, 1) == 16
+
+
+def is_planar(content: bytes) -> bool:
+    """Whether each sample has a plane of its own (PlanarConfiguration 2)."""
+    return _first_directory(content).first(_PLANAR, 1) == 2
 
 
 def exif_orientation(exif: bytes) -> int:
