@@ -62,3 +62,26 @@ def test_rows_of_every_kind_of_png_are_counted(image: Image.Image) -> None:
     with pytest.raises(ImageError) as caught:
         inflate.prove_png(taller)
     assert caught.value.code == Code.TRUNCATED
+
+
+def _raw(plain: bytes) -> memoryview:
+    deflater = zlib.compressobj(wbits=-15)
+    return memoryview(deflater.compress(plain) + deflater.flush())
+
+
+def test_a_deflated_frame_holds_its_bytes_and_no_more() -> None:
+    plain = bytes(range(256)) * 20
+    assert inflate.inflate_frame(_raw(plain), len(plain)) == plain
+    assert inflate.inflate_frame(memoryview(bytes(_raw(plain)) + b"\0"), len(plain)) == plain
+    assert inflate.inflate_frame(_raw(plain + b"\0"), len(plain)) == plain + b"\0"
+    for size, code in ((len(plain) + 1, Code.TRUNCATED), (len(plain) - 2, Code.CORRUPT), (10, Code.CORRUPT)):
+        with pytest.raises(ImageError) as caught:
+            inflate.inflate_frame(_raw(plain), size)
+        assert caught.value.code == code
+    for stream in (_raw(plain)[:-1], _raw(plain)[:40], memoryview(b"")):
+        with pytest.raises(ImageError) as caught:
+            inflate.inflate_frame(stream, len(plain))
+        assert caught.value.code == Code.TRUNCATED
+    with pytest.raises(ImageError) as caught:
+        inflate.inflate_frame(memoryview(b"\x07 no deflate"), 10)
+    assert caught.value.code == Code.CORRUPT

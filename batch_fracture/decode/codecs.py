@@ -46,6 +46,7 @@ def jpeg_2000(codestream: memoryview, pixel: ImagePixel, min_long_side: int | No
 def _jpeg_2000_reduced(stream: jpeg_2000_stream.Jpeg2000Stream, times: int) -> Samples:
     from PIL import Image, Jpeg2KImagePlugin  # noqa: PLC0415 - as above
 
+    Image.MAX_IMAGE_PIXELS = None  # as in raster: the header's size is checked already
     with Image.open(io.BytesIO(stream.codestream), formats=("JPEG2000",)) as image:
         assert isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile)  # noqa: S101 - the only format allowed
         image.reduce = times
@@ -67,7 +68,7 @@ def run_length_encoded(codestream: memoryview, pixel: ImagePixel, _: int | None)
 
 
 def deflated(codestream: memoryview, pixel: ImagePixel, _: int | None) -> memoryview:
-    """Deflated Image Frame Compression: raw deflate, frame by frame (PS3.5 A.4)."""
+    """Deflated Image Frame Compression: raw deflate (PS3.5 8.2.16, A.4.13)."""
     return memoryview(inflate_frame(codestream, pixel.frame_bytes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 import warnings
 import zlib
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from batch_fracture.errors import ImageError
 T = TypeVar("T")
 
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
-"""Deflated Image Frame Compression (PS3.5 A.4), which pydicom 3.0.2 does not list."""
+"""Deflated Image Frame Compression (PS3.5 A.4.13), which pydicom 3.0.2 does not list."""
 MAX_INFLATED_BYTES = 2**30
 _MAX_TEXT = 64
 """Characters of the longest value that an allow-listed element may have (PS3.5 6.2: LO, UI)."""
@@ -124,7 +125,7 @@ def guard(read: Callable[[], T]) -> T:
             return read()
     except (ImageError, MemoryError):
         raise
-    except EOFError as error:
+    except (EOFError, struct.error) as error:  # a number of fewer bytes than it should have
         raise ImageError(Code.TRUNCATED, "the DICOM object ends early") from error
     except Exception as error:  # pydicom raises nearly every built-in type on damaged input
         raise ImageError(Code.CORRUPT, f"the DICOM object is damaged ({type(error).__name__})") from error

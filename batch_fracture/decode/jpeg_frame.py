@@ -1,7 +1,7 @@
 """JPEG and JPEG-LS frames of a DICOM object (PS3.5 8.2.1, 8.2.3), each with a proof that it is whole.
 
-simplejpeg's strict mode for 8 bits; for 12 bits, that what is put behind the data changes nothing; for lossless
-JPEG the count of its bits (`jpeg_lossless`); CharLS refuses short JPEG-LS itself, all but the last bits.
+simplejpeg's strict mode for 8 bits; for 12 bits, that what is put behind the data changes nothing; for
+lossless JPEG the count of its bits (`jpeg_lossless`); CharLS refuses JPEG-LS unless only bits are missing.
 """
 
 from __future__ import annotations

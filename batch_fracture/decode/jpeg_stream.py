@@ -111,7 +111,7 @@ def restarts(entropy: memoryview) -> int:
 def _segment(walk: _Walk, marker: int, at: int) -> int:
     """Take in one marker segment; where the next begins."""
     length = int.from_bytes(walk.stream[at : at + 2])
-    if at + length > len(walk.stream):
+    if at + max(2, length) > len(walk.stream):
         raise ImageError(Code.TRUNCATED, "the compressed frame ends within a marker segment")
     if length < 2:
         raise ImageError(Code.CORRUPT, "a JPEG marker segment has no length")

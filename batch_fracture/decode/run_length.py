@@ -12,7 +12,8 @@ from batch_fracture.codes import Code
 from batch_fracture.decode.image_pixel import ImagePixel
 from batch_fracture.errors import ImageError
 
-_HEADER_BYTES, _MAX_SEGMENTS = 64, 15
+_HEADER_BYTES, _MAX_SEGMENTS, _MAX_RATIO = 64, 15, 64
+"""Two bytes of a run give at most 128."""
 
 
 def decode(codestream: memoryview, pixel: ImagePixel) -> npt.NDArray[Any]:
@@ -56,6 +57,8 @@ def segment_bytes(codestream: memoryview, num_segments: int, size: int) -> list[
 def _unpacked(segment: memoryview, size: int) -> npt.NDArray[np.uint8]:
     import imagecodecs  # noqa: PLC0415 - decoders load when a frame needs them
 
+    if _MAX_RATIO * len(segment) < size:
+        raise ImageError(Code.TRUNCATED, f"{len(segment)} bytes of an RLE segment cannot give {size}")
     room = size + 256  # an encoder may pad a row or the segment by a run
     try:
         unpacked = imagecodecs.packbits_decode(segment, out=room)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import drawing
+import encoding
+import imagecodecs
+import pytest
+
+from batch_fracture.codes import Code
+from batch_fracture.decode import jpeg_stream
+from batch_fracture.errors import ImageError
+
+BASELINE = imagecodecs.jpeg8_encode(encoding.GREY, 90)
+PROGRESSIVE = drawing.saved(encoding.COLOUR, "JPEG", progressive=True)
+
+
+def _error(stream: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        jpeg_stream.read_stream(memoryview(stream))
+    return caught.value
+
+
+def test_what_the_markers_say() -> None:
+    stream = jpeg_stream.read_stream(memoryview(BASELINE + b"\0"))
+    assert (stream.process, stream.precision, stream.rows, stream.columns) == (0xC0, 8, 160, 136)
+    assert (stream.components, len(stream.scans), stream.length) == ((1,), 1, len(BASELINE))
+    assert stream.has_jfif
+    assert BASELINE[stream.scans[0].stop :] == b"\xff\xd9"
+
+
+def test_progressive_and_lossless_scans() -> None:
+    stream = jpeg_stream.read_stream(memoryview(PROGRESSIVE))
+    assert stream.process == jpeg_stream.PROGRESSIVE
+    assert len(stream.scans) > 6
+    lossless = jpeg_stream.read_stream(memoryview(encoding.one_of_each()["lossless"][2]))
+    assert (lossless.process, lossless.precision, lossless.scans[0].first) == (0xC3, 16, 1)
+    lengths = lossless.scans[0].tables[0, lossless.scans[0].dc_tables[0]]
+    assert sum(2.0**-bits for bits in lengths.values()) <= 1  # Kraft
+
+
+def test_an_adobe_segment_tells_the_colours() -> None:
+    rgb = drawing.saved(drawing.frames(1)[0].convert("CMYK"), "JPEG")
+    assert jpeg_stream.read_stream(memoryview(rgb)).adobe_transform == 0
+    short = rgb.replace(b"\xff\xee\x00\x0eAdobe", b"\xff\xee\x00\x0eAdobX")
+    assert jpeg_stream.read_stream(memoryview(short)).adobe_transform is None
+
+
+def test_a_progressive_frame_closed_between_scans_is_truncated() -> None:
+    stream = jpeg_stream.read_stream(memoryview(PROGRESSIVE))
+    for scan in stream.scans[:-1]:
+        error = _error(PROGRESSIVE[: scan.stop] + b"\xff\xd9")
+        assert (error.code, error.message) == (Code.TRUNCATED, "the compressed frame lacks scans")
+
+
+def test_every_cut_lacks_its_end() -> None:
+    for size in (*range(2, 700), len(BASELINE) // 2, len(BASELINE) - 1):
+        assert _error(BASELINE[:size]).code == Code.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"\x89PNG\r\n",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8\0\0\0\0",
+        b"\xff\xd8\xff\xe0\0\0\0\0",
+        b"\xff\xd8\xff\xda\0\x08\x01\x01\0\0\x3f\0" + BASELINE[-200:],
+        BASELINE[:2] + BASELINE[2 : BASELINE.find(b"\xff\xda")] * 2 + BASELINE[-2:],
+    ],
+)
+def test_what_is_no_jpeg_is_corrupt(stream: bytes) -> None:
+    assert _error(stream).code == Code.CORRUPT
