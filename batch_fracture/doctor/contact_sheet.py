@@ -78,15 +78,7 @@ def draw_contact_sheet(
     listing = store.list_images(outermost((source,)), access=access)
     if not len(listing):
         raise SourceError(f"source {source!r}: there are no images to draw")
-    outcomes: Counter[str] = Counter()
-    tiles: list[Row] = []
-    for row in _read(spread(listing), bundle.input, settings, access):
-        outcomes[row["error_code"] or row["status"]] += 1
-        if row["status"] != Status.SKIPPED:
-            tiles.append(row)
-        if len(tiles) == MAX_TILES:
-            break
-    tiles.sort(key=lambda row: str(row["image_uri"]))
+    tiles, outcomes = _look(_read(spread(listing), bundle.input, settings, access))
     sheet = Sheet(
         path=str(path),
         listed=len(listing),
@@ -96,6 +88,19 @@ def draw_contact_sheet(
     title = f"{source}, as {bundle.name} sees it at {bundle.input.size} x {bundle.input.size}: {said(sheet)}"
     _save(_page(tiles, bundle.input, title), path)
     return sheet
+
+
+def _look(rows: Iterator[Row]) -> tuple[list[Row], Counter[str]]:
+    """Rows to draw, by name, until the sheet is full; and what became of all that were looked at."""
+    tiles: list[Row] = []
+    outcomes: Counter[str] = Counter()
+    for row in rows:
+        outcomes[row["error_code"] or row["status"]] += 1
+        if row["status"] != Status.SKIPPED:
+            tiles.append(row)
+        if len(tiles) == MAX_TILES:
+            break
+    return sorted(tiles, key=lambda row: str(row["image_uri"])), outcomes
 
 
 def said(sheet: Sheet) -> str:
