@@ -12,7 +12,7 @@ PIXEL = encoding.image_pixel(encoding.TWELVE)
 
 @pytest.mark.parametrize(
     ("min_long_side", "times"),
-    [(None, 0), (160, 0), (81, 0), (80, 1), (41, 1), (40, 2), (20, 3), (10, 3), (1, 3)],
+    [(None, 0), (160, 0), (41, 0), (40, 1), (21, 1), (20, 2), (10, 3), (5, 3), (1, 3)],
 )
 def test_the_longer_side_stays_long_enough(min_long_side: int | None, times: int) -> None:
     assert decoded.halvings(PIXEL, min_long_side) == times

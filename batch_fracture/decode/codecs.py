@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from pydicom import uid
 
 from batch_fracture.codes import Code
@@ -52,9 +53,24 @@ def _jpeg_2000_reduced(stream: jpeg_2000_stream.Jpeg2000Stream, times: int) -> S
         image.reduce = times
         samples = np.asarray(image)
     precision = stream.precisions[0]
-    samples = samples >> (8 * samples.dtype.itemsize - precision)  # Pillow left-aligns
+    samples = samples.astype(np.int32) >> (8 * samples.dtype.itemsize - precision)  # Pillow left-aligns
     if stream.is_signed:  # and moves signed values up by half their range
-        return samples.astype(np.int32) - (1 << (precision - 1))
+        samples -= 1 << (precision - 1)
+    return _centred(samples, times).astype(f"{'i' if stream.is_signed else 'u'}{-(-precision // 8)}")
+
+
+def _centred(samples: npt.NDArray[np.int32], times: int) -> npt.NDArray[np.int32]:
+    """Move each sample to the middle of the pixels that it stands for.
+
+    A wavelet's low-pass samples stand at the first of 2^times pixels (T.800 F.3), everybody else's in the
+    middle of them; unmoved, they shift the picture and the model's scores with it.
+    """
+    weight = (2**times - 1) << (3 - times)  # of the next sample, in sixteenths
+    for axis in (0, 1):
+        ahead = np.concatenate(
+            [samples.take(range(1, samples.shape[axis]), axis), samples.take([-1], axis)], axis
+        )
+        samples = (samples * (16 - weight) + ahead * weight + 8) >> 4
     return samples
 
 

@@ -15,7 +15,10 @@ from batch_fracture.errors import ImageError
 T = TypeVar("T")
 Samples = npt.NDArray[Any]
 
-_MAX_REDUCTIONS = 3
+_MAX_HALVINGS = 3
+_MARGIN = 2
+"""Times the size that the caller needs: reduced to that size itself, frames move scores twice as far as a shift
+by one pixel does; with this margin, no further (docs/dicom.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +42,11 @@ def agree(pixel: ImagePixel, rows: int, columns: int, samples: int, precision: i
 
 
 def halvings(pixel: ImagePixel, min_long_side: int | None) -> int:
-    """How often the longer side may be halved."""
-    count = 0
-    while (
-        min_long_side
-        and count < _MAX_REDUCTIONS
-        and max(pixel.rows, pixel.columns) >= min_long_side << (count + 1)
-    ):
-        count += 1
-    return count
+    """How often the longer side may be halved; 0 to 3, and 0 without `min_long_side`."""
+    if not min_long_side:
+        return 0
+    times = (max(pixel.rows, pixel.columns) // (_MARGIN * min_long_side)).bit_length() - 1
+    return max(0, min(times, _MAX_HALVINGS))
 
 
 def strictly(decode: Callable[[], T]) -> T:
