@@ -17,8 +17,8 @@ Samples = npt.NDArray[Any]
 
 _MAX_HALVINGS = 3
 _MARGIN = 2
-"""Times the size that the caller needs: reduced to that size itself, frames move scores twice as far as a shift
-by one pixel does; with this margin, no further (docs/dicom.md)."""
+"""Times the size that the caller needs: reduced to that size itself, frames move scores twice as far as one
+pixel of shift does; with this margin, no further (docs/dicom.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
