@@ -30,8 +30,8 @@ EVENTS: dict[str, Callable[[str], bool]] = {
 """What a kill can wait for: a name that has just appeared below the results, or is just gone."""
 DELAYS_S = (0.0, 0.0, 0.0, 0.002, 0.005, 0.02, 0.1, 0.5)
 ENDS_WITHIN_S = 300.0
-GONE_WITHIN_S = 60.0
-"""Within which the Ray of a killed driver has ended by itself."""
+GONE_WITHIN_S = 150.0
+"""Within which the Ray of a killed driver has ended by itself; its agents look for a dead GCS for a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
