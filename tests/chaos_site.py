@@ -31,7 +31,7 @@ EVENTS: dict[str, Callable[[str], bool]] = {
 DELAYS_S = (0.0, 0.0, 0.0, 0.002, 0.005, 0.02, 0.1, 0.5)
 ENDS_WITHIN_S = 300.0
 GONE_WITHIN_S = 150.0
-"""Within which the Ray of a killed driver has ended; its agents look for their dead GCS for a minute or so."""
+"""Within which the Ray of a killed driver has ended; its agents look for the dead GCS for a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
