@@ -162,8 +162,11 @@ def _connect(address: str, folder: Path | None) -> None:
         raise ConfigError(
             f"no Ray cluster answers at {address!r}; --address local starts one here"
         ) from error
-    except (RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise BatchFractureError(f"Ray did not start: {error}") from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BatchFractureError(
+            f"Ray did not start: {reason}; run again when the machine is less busy"
+        ) from error
 
 
 def _object_store_bytes() -> int:
@@ -181,10 +184,13 @@ def _make_folder() -> Path:
 
 
 def remove_leftovers() -> None:
-    """Remove Ray's folders of runs that were killed."""
+    """Remove what Ray left of runs that were killed: folders, and agents whose cluster is gone."""
     for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = old.name.removeprefix(_FOLDER).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            _kill(
+                {p for p in psutil.process_iter(["cmdline"]) if str(old) in " ".join(p.info["cmdline"] or ())}
+            )
             shutil.rmtree(old, ignore_errors=True)
 
 
