@@ -18,6 +18,8 @@ from batch_fracture.store.failures import source_error
 
 _EMPTY = b"<ListBucketResult/>"
 _PAGE = "batch-fracture-page"
+MAX_KEYS = 1000
+"""Of a page; S3 gives no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,12 @@ class Pages:
             BotoCoreError: it was not reached.
             SourceError: the pages lead in a circle.
         """
-        wanted: dict[str, str] = {"Bucket": self._bucket, "Prefix": prefix, "EncodingType": "url"}
+        wanted: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Prefix": prefix,
+            "EncodingType": "url",
+            "MaxKeys": MAX_KEYS,
+        }
         if one_level:
             wanted["Delimiter"] = "/"
         while True:
