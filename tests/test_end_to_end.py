@@ -10,9 +10,10 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,17 @@ def readings(results: Path) -> pd.DataFrame:
     return DeltaTable(results / "readings").to_pandas()
 
 
+@pytest.fixture(autouse=True)
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A temporary folder of this test's runs alone; its name is short, because Ray puts sockets into it."""
+    with tempfile.TemporaryDirectory(prefix="e", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
+
+
 def leftovers() -> list[Path]:
-    """Ray folders of processes that are gone."""
-    return [p for p in Path("/tmp").glob("bf-ray-*") if not psutil.pid_exists(int(p.name.split("-")[2]))]
+    """Ray folders of runs that are gone."""
+    return list(Path(os.environ["TMPDIR"]).glob("bf-ray-*"))
 
 
 def write_bomb(path: Path) -> None:
