@@ -15,7 +15,7 @@ MIN_FREE_BYTES = 2**30
 MIN_SHARED_BYTES = 128 * 2**20
 """Ray's object store lives in /dev/shm; Docker gives 64 MiB unless asked."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Ray's choice
-_SOCKET = "/bf-ray-4194304-xxxxxxxx/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+_SOCKET = "/bf-ray-4194304-ffffffff/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest path below the temporary folder that Ray makes a socket of."""
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7)
 
