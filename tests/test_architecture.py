@@ -21,6 +21,9 @@ ONE_TEST_FOR_ALL = {"doctor", "engines", "synthetic"}
 TESTED_WITH = {
     "cli_run": "test_cli.py",
     "bucket_folder": "test_results_folder.py",
+    "copies": "test_results_commit.py",
+    "manifest": "test_results_work.py",
+    "proof": "test_results_commit.py",
     "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
     "fit": "test_training_train.py",

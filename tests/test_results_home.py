@@ -59,6 +59,21 @@ def test_a_path_that_readers_would_take_for_another_is_refused(tmp_path: Path, n
         find_home(str(tmp_path / name), create=True)
 
 
+@pytest.mark.parametrize("prefix", ["/x", "./dot", "../dot", ".", "..", "x//", "x/./y", "x/.."])
+def test_a_prefix_with_an_empty_or_dotted_segment_is_refused(prefix: str) -> None:
+    with pytest.raises(ResultsError, match="an empty or dotted segment"):
+        find_home(f"s3://bucket/{prefix}", create=True)
+
+
+def test_a_missing_slash_is_noticed() -> None:
+    with pytest.raises(ResultsError, match=r"results 's3:/res/r': was 's3://res/r' meant\?"):
+        find_home("s3:/res/r", create=True)
+
+
+def test_two_slashes_at_the_root_are_one(tmp_path: Path) -> None:
+    assert find_home(f"/{tmp_path}/r", create=True).uri == f"{tmp_path}/r"
+
+
 @pytest.mark.parametrize("name", ["a//b", "a/../b", "per%41cent", "star*", "read_date=2020-01-01/r"])
 def test_so_is_an_odd_prefix(name: str) -> None:
     with pytest.raises(ResultsError, match="name a plainer path"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -184,7 +185,7 @@ def test_a_run_stopped_before_its_first_unit_can_be_resumed(
     assert rows(tmp_path, "SELECT outcome, read FROM runs") == [{"outcome": "complete", "read": 6}]
 
 
-def test_a_run_of_another_version_is_abandoned_with_a_word(
+def test_a_run_of_another_version_is_left_alone_with_a_word(
     tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     unfinished(night, monkeypatch)
@@ -192,7 +193,7 @@ def test_a_run_of_another_version_is_abandoned_with_a_word(
     table = pq.read_table(work / "manifest.parquet")
     pq.write_table(table.replace_schema_metadata({b"batch_fracture": b"{}"}), work / "manifest.parquet")
     assert night().books.read == 6
-    assert "is of another version: abandoned" in capfd.readouterr().err
+    assert f"runs --results {tmp_path}/results abandon {work.name}" in capfd.readouterr().err
 
 
 def test_books_of_a_run_that_died_before_its_record_come_from_the_table(
@@ -238,3 +239,34 @@ def test_a_signal_while_an_earlier_run_is_finished_ends_the_night(
         night()
     assert rows(tmp_path, "SELECT outcome FROM runs") == [{"outcome": "complete"}]
     assert night().books.read == 2
+
+
+def test_a_reread_whose_rest_was_not_reached_does_not_end_the_next_night(
+    tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(archive, 300, seed=3)
+
+    def stop_after_a_unit(self: Reading) -> Ending:
+        for batch in UnitWriter.missing(self._writer).slice(0, 128).to_batches():
+            decoded = fetch_and_decode(
+                pa.Table.from_batches([batch]), self._job.model.input, self._job.settings
+            )
+            self._writer.add(FractureClassifier(provenance(self._job.model))(decoded))
+        return Ending(outcome=Outcome.DEADLINE, message="stopped")
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Reading, "read", stop_after_a_unit)
+        patch.setattr("batch_fracture.settle.write_record", die)
+        night(reread=True)
+    report = night(reread=True)
+    assert (report.outcome, report.books.not_reached, report.books.read) == (Outcome.COMPLETE, 0, 306)
+
+
+def test_a_table_that_was_put_back_does_not_block_a_run(
+    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    night()
+    unfinished(night, monkeypatch, reread=True)
+    shutil.rmtree(tmp_path / "results" / "readings")
+    assert night().books.read == 6
+    assert "was planned against a newer table than this one: abandoned" in capfd.readouterr().err
