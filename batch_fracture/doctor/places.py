@@ -22,6 +22,10 @@ _MAX_SOCKET_PATH_BYTES = 107  # unix(7)
 
 def results(location: str, s3_endpoint: str | None) -> list[Check]:
     """Whether a run could write its results there."""
+    from batch_fracture.store.sources import meant  # noqa: PLC0415 - it brings pyarrow
+
+    if uri := meant(location):
+        return [bad("results", f"{location} is a folder, and no bucket", f"name {uri}")]
     return _bucket(location, s3_endpoint) if "://" in location else folder("results", location)
 
 
