@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -100,3 +101,19 @@ def test_a_put_whose_answer_is_lost_is_tried_again(
     monkeypatch.setattr(obstore, "put", fail_then(obstore.put, 9, after=False))
     with pytest.raises(WriteError, match=r"cannot write s3://.*/y: connection reset"):
         folder.put_once("y", b"mine")
+
+
+def test_a_listing_outlives_what_is_removed_meanwhile(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        home.folder.put(f"a/{number}/x", b"x")
+    if not isinstance(home.folder, DiskFolder):
+        return  # a bucket's listing is one answer
+    scandir = os.scandir
+
+    def remove_then_scan(path: str) -> Any:
+        if str(path).endswith("/a/1"):
+            home.folder.clear("a/1")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", remove_then_scan)
+    assert [file.name for file in home.folder.files("a")] == ["a/0/x", "a/2/x"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,15 +127,19 @@ class DiskFolder:
     def files(self, below: str) -> list[Stored]:
         """See `Folder`; a file that is being written (`durable`) does not count."""
         found = []
-        for path in sorted((self.path / below).rglob("*")):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # removed between the listing and this look
-                continue
-            if path.is_file() and not durable.is_partial(path):
-                name = path.relative_to(self.path).as_posix()
-                found.append(Stored(name=name, size_bytes=status.st_size, modified_at=status.st_mtime))
-        return found
+        for folder, _, names in os.walk(self.path / below, onerror=self._cannot_list):
+            for path in (Path(folder, name) for name in names):
+                if durable.is_partial(path):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # removed between the listing and this look
+                    status, name = path.stat(), path.relative_to(self.path).as_posix()
+                    found.append(Stored(name=name, size_bytes=status.st_size, modified_at=status.st_mtime))
+        return sorted(found, key=lambda file: file.name)
+
+    def _cannot_list(self, error: OSError) -> None:
+        """What is not there, or was removed on the way, is empty."""
+        if not isinstance(error, FileNotFoundError):
+            raise ResultsError(f"results {error.filename}: {error.strerror}") from error
 
     def changed_at(self, below: str) -> float:
         """See `Folder`."""
