@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from faulty_proxy import serve_faults
 
 from batch_fracture.codes import Code
-from batch_fracture.errors import SourceError
+from batch_fracture.errors import SourceError, StoreError
 from batch_fracture.store import list_images, read_bytes, s3_listing, s3_pages
 from batch_fracture.store.bucket import Access, forget_clients, open_bucket, s3_client
 from batch_fracture.store.s3_pages import Page, Pages
@@ -131,7 +131,7 @@ def test_an_empty_bucket_is_an_empty_listing(bucket: str) -> None:
 def test_what_cannot_be_listed_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match=r"no-such-bucket-here/'.*no such bucket"):
         list_images(("s3://no-such-bucket-here/",))
-    with pytest.raises(SourceError, match="--s3-endpoint"):
+    with pytest.raises(StoreError, match="--s3-endpoint"):
         monkeypatch.setattr("batch_fracture.store.bucket.MAX_RETRIES", 0)
         list_images((f"s3://{bucket}/",), access=Access(s3_endpoint="http://127.0.0.1:9"))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

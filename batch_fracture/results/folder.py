@@ -12,7 +12,8 @@ from typing import Protocol
 import pyarrow.fs as pafs
 
 from batch_fracture import durable
-from batch_fracture.errors import ResultsError, WriteError
+from batch_fracture.errors import WriteError
+from batch_fracture.store.failures import results_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,8 @@ class Folder(Protocol):
         """The whole content; None when nothing stands there.
 
         Raises:
-            ResultsError: it cannot be read.
+            ResultsError: it may not be read.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -59,7 +61,8 @@ class Folder(Protocol):
         """All files below a folder, sorted by name; none when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -67,7 +70,8 @@ class Folder(Protocol):
         """When a folder or a file in it was last changed, in seconds since 1970; 0 when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -75,7 +79,8 @@ class Folder(Protocol):
         """Names of the files and folders directly in a folder; none when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -109,7 +114,7 @@ class DiskFolder:
 
     def put_once(self, name: str, content: bytes) -> bool:
         """See `Folder`."""
-        return durable.put_once(self.path / name, content)
+        return durable.put_once(self.path / name, content) or self.get(name) == content
 
     def put(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -122,7 +127,7 @@ class DiskFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ResultsError(f"results {self.path / name}: {error.strerror}") from error
+            raise results_error(str(self.path / name), error) from error
 
     def files(self, below: str) -> list[Stored]:
         """See `Folder`; a file that is being written (`durable`) does not count."""
@@ -139,7 +144,7 @@ class DiskFolder:
     def _cannot_list(self, error: OSError) -> None:
         """What is not there, or was removed on the way, is empty."""
         if not isinstance(error, FileNotFoundError):
-            raise ResultsError(f"results {error.filename}: {error.strerror}") from error
+            raise results_error(str(error.filename), error) from error
 
     def changed_at(self, below: str) -> float:
         """See `Folder`."""
@@ -154,9 +159,7 @@ class DiskFolder:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise ResultsError(
-                f"results {self.path / below}: {error.strerror}; name a folder that you can write"
-            ) from error
+            raise results_error(str(self.path / below), error) from error
 
     def delete(self, name: str) -> None:
         """See `Folder`."""

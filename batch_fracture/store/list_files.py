@@ -113,6 +113,8 @@ def read_rows(path: Path, source: str, *, name: str, columns: Sequence[str] | No
             yield Rows(source, first, dict(zip(map(_plain, batch.schema.names), batch.columns, strict=True)))
             first += len(batch)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        if getattr(error, "errno", None):
+            raise source_error(source, error) from error
         raise SourceError(f"list {source!r}: it cannot be read as {kind}{remedy}") from error
 
 
