@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from batch_fracture.errors import ResultsError, WorkHeldError, WriteError
+from batch_fracture.errors import ResultsError, StoreError, WorkHeldError, WriteError
 from batch_fracture.failpoints import step
 from batch_fracture.results.work import WorkFolder
 
@@ -120,7 +120,9 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
-            with contextlib.suppress(WriteError, ResultsError):  # what ails the store may be over next time
+            with contextlib.suppress(
+                WriteError, ResultsError, StoreError
+            ):  # what ails the store may be over next time
                 if self._folder.get(self._name) is not None:
                     self._folder.put(self._name, _sign_of_life())
 

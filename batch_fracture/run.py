@@ -195,6 +195,7 @@ class Night:
                 exclude=config.exclude,
                 leave_out=home.path,
                 access=config.access,
+                secret=self.key is not None,
             )
             plan = plan_run(listing, table, self.purpose, read_date=datetime.now(UTC).date(), key=self.key)
         is_all_new = bool(len(listing)) and not plan.manifest.unchanged and not self.config.reread

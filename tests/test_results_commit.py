@@ -15,14 +15,13 @@ from batch_fracture.plan import plan_run
 from batch_fracture.privacy import PseudonymKey
 from batch_fracture.results import commit as module
 from batch_fracture.results import copies, parquet
-from batch_fracture.results.commit import abandon, commit_units
+from batch_fracture.results.commit import commit_units
 from batch_fracture.results.home import Home
 from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.proof import ProvenUnit, prove
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.units import UnitWriter, unit_name
 from batch_fracture.results.work import WorkFolder, write_manifest
-from batch_fracture.runs import clean
 
 Ready = tuple[WorkFolder, Manifest]
 KEY = PseudonymKey(secret=b"0123456789abcdef0123456789abcdef")
@@ -153,43 +152,6 @@ def test_a_unit_that_changes_after_its_proof_is_not_committed(home: Home) -> Non
     assert rows_in(home) == (0, 0)
 
 
-def test_abandoning_removes_copies_that_were_never_committed(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, manifest = ready(home, 110)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ReadingsTable, "commit", no_commit)
-        commit_units(work, manifest, units_of(work, manifest))
-    assert globbed(home) == 110
-    assert not abandon(work)
-    assert [f.name for f in home.folder.files("") if "_delta_log" not in f.name] == []
-    assert not abandon(work)
-    assert opened(home).version == 1  # the door was closed once
-    work, manifest = ready(home, 110)
-    commit_units(work, manifest, units_of(work, manifest))
-    assert abandon(work)
-    assert rows_in(home) == (110, 110)
-
-
-def test_who_was_given_up_while_asleep_cannot_commit_what_was_removed(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, manifest = ready(home, 110)
-    proven, commit = units_of(work, manifest), ReadingsTable.commit
-
-    def sleep_while_abandoned(table: ReadingsTable, files: list[object], **names: str) -> bool:
-        monkeypatch.setattr(ReadingsTable, "commit", commit)
-        abandon(work)
-        return commit(table, files, **names)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(ReadingsTable, "commit", sleep_while_abandoned)
-    with pytest.raises(CommitError, match="was given up meanwhile"):
-        commit_units(work, manifest, proven)
-    assert rows_in(home) == (0, 0)
-    clean(home)
-    assert globbed(home) == 0
-
-
 def test_a_commit_whose_outcome_is_unknown_is_looked_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     work, manifest = ready(home, 110)
     commit: Callable[..., bool] = ReadingsTable.commit
@@ -209,26 +171,6 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up(home: Home, monkeypatch:
     work, manifest = ready(home, 150, model_digest="d2")
     with pytest.raises(CommitError, match="no space"):
         commit_units(work, manifest, units_of(work, manifest))
-
-
-def test_an_abandoned_run_is_never_taken_for_a_committed_one(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, manifest = ready(home, 110)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ReadingsTable, "commit", no_commit)
-        commit_units(work, manifest, units_of(work, manifest))
-    give_up = ReadingsTable.give_up
-
-    def lose_the_answer(table: ReadingsTable, run_id: str, **names: str) -> bool:
-        give_up(table, run_id, **names)
-        return False
-
-    monkeypatch.setattr(ReadingsTable, "give_up", lose_the_answer)
-    assert not abandon(work)
-    table = opened(home)
-    assert (table.holds_run(work.run_id), table.gave_up(work.run_id)) == (False, True)
-    assert globbed(home) == 0
 
 
 def test_small_units_share_a_file_and_large_ones_do_not(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -120,7 +121,7 @@ def test_who_may_not_enter_the_links_sees_the_other_runs(home: Home, monkeypatch
 
     def refuse(below: str = "") -> set[str]:
         if below.startswith("links"):
-            raise ResultsError(f"results {below}: Permission denied") from PermissionError()
+            raise ResultsError(f"results {below}: Permission denied") from PermissionError(errno.EACCES, "no")
         return children(below)
 
     monkeypatch.setattr(home.folder, "children", refuse)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -209,15 +208,6 @@ def test_books_of_a_run_that_died_before_its_record_come_from_the_table(
     assert [tuple(row.values()) for row in found] == [(6, 0, 1), (6, 0, 2)]
 
 
-def test_a_reread_that_was_cut_off_is_not_repeated(
-    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    night()
-    unfinished(night, monkeypatch, reread=True)
-    assert (night(reread=True).books.read, night(reread=True).books.read) == (6, 6)
-    assert rows(tmp_path, "SELECT count(*) AS n FROM runs") == [{"n": 3}]
-
-
 def test_an_earlier_limit_does_not_end_this_night(night: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     unfinished(night, monkeypatch, at="settle.write_record", limit=3)
     report = night()
@@ -239,34 +229,3 @@ def test_a_signal_while_an_earlier_run_is_finished_ends_the_night(
         night()
     assert rows(tmp_path, "SELECT outcome FROM runs") == [{"outcome": "complete"}]
     assert night().books.read == 2
-
-
-def test_a_reread_whose_rest_was_not_reached_does_not_end_the_next_night(
-    tmp_path: Path, archive: Path, draw: Any, night: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw(archive, 300, seed=3)
-
-    def stop_after_a_unit(self: Reading) -> Ending:
-        for batch in UnitWriter.missing(self._writer).slice(0, 128).to_batches():
-            decoded = fetch_and_decode(
-                pa.Table.from_batches([batch]), self._job.model.input, self._job.settings
-            )
-            self._writer.add(FractureClassifier(provenance(self._job.model))(decoded))
-        return Ending(outcome=Outcome.DEADLINE, message="stopped")
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Reading, "read", stop_after_a_unit)
-        patch.setattr("batch_fracture.settle.write_record", die)
-        night(reread=True)
-    report = night(reread=True)
-    assert (report.outcome, report.books.not_reached, report.books.read) == (Outcome.COMPLETE, 0, 306)
-
-
-def test_a_table_that_was_put_back_does_not_block_a_run(
-    tmp_path: Path, night: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    night()
-    unfinished(night, monkeypatch, reread=True)
-    shutil.rmtree(tmp_path / "results" / "readings")
-    assert night().books.read == 6
-    assert "was planned against a newer table than this one: abandoned" in capfd.readouterr().err

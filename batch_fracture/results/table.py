@@ -19,6 +19,7 @@ from batch_fracture.errors import CommitError, ResultsError
 from batch_fracture.results import parquet
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
+from batch_fracture.store.failures import results_error, results_reason
 
 COUNTER = "batch-fracture"
 """Application id of the shared transaction counter: any two commits conflict, so none goes unseen."""
@@ -59,8 +60,7 @@ class ReadingsTable:
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ResultsError(f"results {home.uri}: the table's log cannot be read: {reason}") from error
+            raise results_error(home.table_uri, error) from error
         table = cls(delta, home)
         if unknown := sorted(set(table._columns()) - set(schema.READINGS.names)):
             raise ResultsError(
@@ -88,8 +88,7 @@ class ReadingsTable:
                 table._sync_log()
                 table = cls.open(home) or table
         except (DeltaError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ResultsError(f"results {home.uri}: cannot be written: {reason}") from error
+            raise results_error(home.table_uri, error) from error
         return table
 
     @property
@@ -187,7 +186,7 @@ class ReadingsTable:
         except CommitFailedError:
             return False
         except (DeltaError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = results_reason(error)
             raise CommitError(f"results {self.home.uri}: the log cannot be written: {reason}") from error
         self._sync_log()
         return True

@@ -16,6 +16,7 @@ from batch_fracture.results import parquet
 from batch_fracture.results.folder import Stored
 from batch_fracture.results.home import Home
 from batch_fracture.results.manifest import Manifest, Purpose
+from batch_fracture.store.failures import is_denied
 
 _KEY = b"batch_fracture"
 FORMAT = 2
@@ -111,7 +112,7 @@ def read_manifest(work: WorkFolder) -> Manifest | None:
     """The manifest of a work folder; None when it is gone, damaged, of another version, or not for this user.
 
     Raises:
-        ResultsError: the store could not be read.
+        ResultsError, StoreError: the store could not be read.
     """
     try:
         images = parquet.decode(work.manifest_content() or b"")
@@ -161,10 +162,6 @@ def _seen(home: Home, folder: str) -> set[str] | None:
     try:
         return home.folder.children(folder)
     except ResultsError as error:
-        if isinstance(error.__cause__, PermissionError) or type(error.__cause__).__name__ in _DENIED:
+        if isinstance(error.__cause__, Exception) and is_denied(error.__cause__):
             return None
         raise
-
-
-_DENIED = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
-"""Of obstore, which results on disk do not load."""
