@@ -17,7 +17,7 @@ from batch_fracture.errors import BatchFractureError
 
 INTERRUPTED = 4
 _RESULTS = click.option(
-    "--results", required=True, metavar="URI", help="Folder that `run` wrote its tables to."
+    "--results", required=True, metavar="URI", help="Folder or s3:// location that `run` wrote to."
 )
 _ENDPOINT = click.option(
     "--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]"
@@ -39,7 +39,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _end("interrupted at once; run the same command again to go on", code=INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: one line here, the traceback in a file
-        _end(f"unexpected error: {type(error).__name__}: {error}; traceback: {_write_traceback()}", code=1)
+        _end(f"unexpected error: {type(error).__name__}; traceback: {_write_traceback()}", code=1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -49,6 +49,7 @@ def _end(line: str, *, code: int) -> None:
 
 
 def _write_traceback() -> str:
+    """The file, which only its owner may read: texts of exceptions can name images."""
     import tempfile
     import traceback
 

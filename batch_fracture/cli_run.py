@@ -24,7 +24,11 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 
 @click.command()
 @click.argument("source", nargs=-1)
-@click.option("--results", metavar="URI", help="Folder that takes the tables. Required here or in --config.")
+@click.option(
+    "--results",
+    metavar="URI",
+    help="Folder or s3://BUCKET/PREFIX that takes the tables. Required here or in --config.",
+)
 @click.option(
     "--model",
     default="fracatlas-lite0",
@@ -109,6 +113,9 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 def run(**flags: Any) -> int:
     """Read every new or changed image below SOURCE... and commit the rows to a table, all at once.
 
+    A SOURCE is a folder, a file, s3://BUCKET/PREFIX (or gs://, az://), a CSV or Parquet list of images with a
+    column image_uri, or the manifest.json of an S3 Inventory.
+
     Running again reads only what is new or changed. Kill it at any time: the next run goes on.
 
     \b
@@ -117,8 +124,9 @@ def run(**flags: Any) -> int:
       batch-fracture run --config nightly.toml --limit 10000
 
     \b
-    Exit codes: 0 done; 1 unexpected; 2 usage or configuration; 3 done, but more than --max-failed failed;
-    4 stopped on purpose (--limit, Ctrl-C, or another run holds this work): what was complete is committed.
+    Exit codes: 0 done; 1 unexpected, or a store is out of reach; 2 usage or configuration;
+    3 done, but more than --max-failed failed; 4 stopped on purpose (--limit, --deadline, --max-runtime,
+    Ctrl-C, or another run holds this work): what was complete is committed.
     """
     from batch_fracture.config import RunConfig
     from batch_fracture.run import run as run_night

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -28,7 +29,8 @@ KILL_AFTER_S = 0.3
 CONNECT_WITHIN_S = 10.0
 KEPT_LOGS = 20
 """Logs of so many runs are kept."""
-_FOLDER = "bf-ray-"
+_FOLDER = re.compile(r"bf-ray-(\d+)-([0-9a-f]{8})(-\d+)?")
+_MAX_NAMESAKES = 10
 _TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of it
 
 
@@ -162,8 +164,11 @@ def _connect(address: str, folder: Path | None) -> None:
         raise ConfigError(
             f"no Ray cluster answers at {address!r}; --address local starts one here"
         ) from error
-    except (RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise BatchFractureError(f"Ray did not start: {error}") from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BatchFractureError(
+            f"Ray did not start: {reason}; run again when the machine is less busy"
+        ) from error
 
 
 def _object_store_bytes() -> int:
@@ -173,18 +178,35 @@ def _object_store_bytes() -> int:
 
 
 def _make_folder() -> Path:
-    """A folder named after this process.
+    """A folder named after this process, which no other living one of its pid namespace is named after.
 
     Ray puts sockets into it, whose paths may have 107 bytes at the most: hence the short name.
     """
-    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+    name = f"bf-ray-{os.getpid()}-{_pid_namespace()}"
+    for ending in ("", *(f"-{number}" for number in range(1, _MAX_NAMESAKES))):
+        folder = Path(tempfile.gettempdir(), name + ending)
+        with contextlib.suppress(FileExistsError):  # left behind by a process that had this pid before
+            folder.mkdir(mode=0o700)
+            return folder
+    raise BatchFractureError(f"Ray did not start: {folder} and its like stand in the way; remove them")
+
+
+def _pid_namespace() -> str:
+    """Its inode: containers can share a temporary folder, but not what a pid means (pid_namespaces(7))."""
+    return f"{Path('/proc/self/ns/pid').stat().st_ino:08x}"
 
 
 def remove_leftovers() -> None:
-    """Remove Ray's folders of runs that were killed."""
-    for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        pid = old.name.removeprefix(_FOLDER).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+    """Remove what Ray left of runs that were killed: folders, and agents whose cluster is gone.
+
+    Folders of other pid namespaces are left alone: whether their runs live cannot be seen from here.
+    """
+    for old in Path(tempfile.gettempdir()).glob("bf-ray-*"):
+        found = _FOLDER.fullmatch(old.name)
+        if found and found[2] == _pid_namespace() and not psutil.pid_exists(int(found[1])):
+            _kill(
+                {p for p in psutil.process_iter(["cmdline"]) if str(old) in " ".join(p.info["cmdline"] or ())}
+            )
             shutil.rmtree(old, ignore_errors=True)
 
 

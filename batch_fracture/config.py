@@ -11,13 +11,12 @@ from batch_fracture import bundle
 from batch_fracture.deadline import stop_at
 from batch_fracture.errors import ConfigError
 from batch_fracture.privacy import PseudonymKey
-from batch_fracture.results.work import Purpose
+from batch_fracture.results.manifest import Purpose
 from batch_fracture.settings import RADIOGRAPH_MODALITIES, ReadingSettings
 from batch_fracture.store import Access
 from batch_fracture.store.sources import lies_inside, outermost
 
-ORDERS = ("newest", "oldest", "listed")
-LOG_FORMATS = ("rich", "plain", "json")
+_CHOICES = {"order": ("newest", "oldest", "listed"), "log_format": ("rich", "plain", "json", None)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,10 @@ class RunConfig:
             raise ConfigError("no SOURCE: name at least one folder, or `source` in the configuration file")
         if not self.results:
             raise ConfigError("no --results: name the folder that takes the tables")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                flag, names = name.replace("_", "-"), ", ".join(filter(None, known))
+                raise ConfigError(f"--{flag} {getattr(self, name)!r} is unknown; known are {names}")
         if self.limit is not None and (self.reread or self.retry_failed):
             raise ConfigError(
                 "--limit with --reread or --retry-failed would take the same images again every night; "

@@ -31,11 +31,15 @@ def stop_at(deadline: str | None, max_runtime: str | None, *, now: datetime | No
     if max_runtime is None:
         return None
     found = _SPAN.fullmatch(max_runtime.replace(" ", ""))
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    span = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+        span = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        ends = now + span
+    except (OverflowError, ValueError):  # beyond the year 9999, or more digits than Python converts
+        span = timedelta()
     if not span:
         raise ConfigError(f"--max-runtime {max_runtime!r}: name a time such as 6h, 90m or 1h30m")
-    return now + span
+    return ends
 
 
 def _next(deadline: str, now: datetime) -> datetime:

@@ -3,9 +3,10 @@
 BatchFractureError          1  something unexpected; the message says what and where
 ├── UsageError              2  the command line, a configuration, a folder or a bundle is not right
 │   ├── ConfigError            a flag or a key of the TOML file
-│   ├── SourceError            a SOURCE that cannot be listed
-│   ├── ResultsError           a results location that is none, or that cannot be written
+│   ├── SourceError            a SOURCE that is not there, may not be listed, or means nothing
+│   ├── ResultsError           a results location that is none, or that may not be read or written
 │   └── BundleError            a model bundle that is missing, incomplete or altered
+├── StoreError              1  a store cannot be reached or answers with errors: try again later
 ├── WriteError              1  a file of the results could not be written, for want of space or access
 ├── WorkHeldError           4  another live run holds this work
 ├── BooksError              1  the rows do not balance with the manifest: nothing was committed
@@ -41,15 +42,19 @@ class ConfigError(UsageError):
 
 
 class SourceError(UsageError):
-    """A SOURCE does not exist or cannot be listed."""
+    """A SOURCE does not exist, may not be listed, or is not what its name says."""
 
 
 class ResultsError(UsageError):
-    """The results location is not one, or cannot be written."""
+    """The results location is not one, or may not be read or written."""
 
 
 class BundleError(UsageError):
     """A model bundle is missing, incomplete or altered."""
+
+
+class StoreError(BatchFractureError):
+    """A store of sources or results cannot be reached, or answers with errors; that passes."""
 
 
 class WriteError(BatchFractureError):

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 VARIABLE = "BATCH_FRACTURE_FAILPOINTS"
 STEPS = ("plan", "lease", "manifest", "unit", "verify", "copy", "commit", "record", "clean-up")
-"""In their order; each gives the points `before-STEP` and `after-STEP`."""
+"""Of a run, in their order; each gives the points `before-STEP` and `after-STEP`. Giving up a run has one
+more, `abandon`."""
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ import os
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from batch_fracture.errors import ResultsError, WorkHeldError, WriteError
+from batch_fracture.errors import ResultsError, StoreError, WorkHeldError, WriteError
 from batch_fracture.failpoints import step
 from batch_fracture.results.work import WorkFolder
 
@@ -55,7 +55,7 @@ class Owner:
         """Certain on this host, by pid and process start; by the last renewal on any other."""
         here = (socket.gethostname(), _boot_id(), _pid_namespace())
         if (self.host, self.boot_id, self.pid_namespace) != here:
-            return time.time() - self.renewed < EXPIRES_AFTER_S
+            return abs(time.time() - self.renewed) < EXPIRES_AFTER_S  # a clock may be wrong by years
         return _start_ticks(self.pid) == self.started
 
     def __str__(self) -> str:
@@ -120,7 +120,9 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
-            with contextlib.suppress(WriteError, ResultsError):  # what ails the store may be over next time
+            with contextlib.suppress(
+                WriteError, ResultsError, StoreError
+            ):  # what ails the store may be over next time
                 if self._folder.get(self._name) is not None:
                     self._folder.put(self._name, _sign_of_life())
 
@@ -140,8 +142,15 @@ def _newest(work: WorkFolder) -> tuple[int, Owner] | None:
     for name in sorted(names, reverse=True):
         content = folder.get(f"{work.path}/{name}")
         if content:  # else it was released between the listing and this read
-            return int(name.removeprefix(_PREFIX).partition(".")[0]), Owner(**json.loads(content))
+            return int(name.removeprefix(_PREFIX).partition(".")[0]), _owner(content)
     return None
+
+
+def _owner(content: bytes) -> Owner:
+    """Who wrote a lease; of another version's, what we understand."""
+    said = json.loads(content)
+    nobody = Owner(host="", boot_id="", pid_namespace="", pid=0, started=0, renewed=0.0)
+    return replace(nobody, **{name: said[name] for name in asdict(nobody) if name in said})
 
 
 def _sign_of_life() -> bytes:

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from batch_fracture import schema
 from batch_fracture.codes import DECIDED_BY_SETTINGS, MAX_RETRIES, TRANSIENT, Status
 from batch_fracture.privacy import PseudonymKey, pseudonymise
+from batch_fracture.results.manifest import Manifest, Purpose, run_id_of
 from batch_fracture.results.table import ReadingsTable
-from batch_fracture.results.work import Manifest, Purpose, run_id_of
 
 MIN_UNIT_ROWS, MAX_UNIT_ROWS, WANTED_UNITS = 100, 2000, 32
 """A unit is what an interruption can cost and what a Parquet file holds: small archives get small ones."""
@@ -111,7 +111,7 @@ def _settled(
     listed = pa.table({"reading_id": reading_ids, "place": np.arange(len(reading_ids))})
     with duckdb.connect() as connection:
         connection.register("listed", listed)
-        connection.register("readings", table.rows())
+        connection.register("readings", table.scan(_SETTLED_COLUMNS))
         rows = connection.sql(
             _SETTLED_SQL,
             params={
@@ -127,6 +127,7 @@ def _settled(
     return settled, len(rows) - (pc.sum(rows["for_good"]).as_py() or 0)
 
 
+_SETTLED_COLUMNS = ["reading_id", "status", "error_code", "settings_digest", "read_date"]
 _SETTLED_SQL = f"""
 WITH wanted AS (SELECT reading_id::UUID AS id, place FROM listed),
 told AS (SELECT id,

@@ -47,7 +47,7 @@ by name), and how many images there are and were not read. Images of no known st
 out: together they are no study, and each alone stands in `latest`."""
 
 
-def connect(results: str, access: Access = _ANYWHERE) -> duckdb.DuckDBPyConnection:
+def connect(results: str, access: Access = _ANYWHERE, *, with_runs: bool = True) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the views of a results folder; the tables themselves are only read.
 
     Raises:
@@ -62,7 +62,8 @@ def connect(results: str, access: Access = _ANYWHERE) -> duckdb.DuckDBPyConnecti
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("readings", table.rows())
-    connection.register("runs", read_records(home))
+    if with_runs:
+        connection.register("runs", read_records(home))
     connection.execute(LATEST_SQL)
     connection.execute(BY_STUDY_SQL)
     return connection
@@ -75,7 +76,7 @@ def query(results: str, sql: str, access: Access = _ANYWHERE) -> pa.Table:
         ConfigError: DuckDB does not accept it.
         ResultsError: the location is no results folder.
     """
-    with connect(results, access) as connection:
+    with connect(results, access, with_runs="runs" in sql.lower()) as connection:
         try:
             relation = connection.sql(sql)
             found: pa.Table | None = relation.to_arrow_table() if relation is not None else None

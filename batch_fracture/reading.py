@@ -25,8 +25,8 @@ from batch_fracture.engines import TORCH_FP32, choose
 from batch_fracture.errors import BatchFractureError
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.isolate import read_isolated
+from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.units import UnitWriter
-from batch_fracture.results.work import Manifest
 from batch_fracture.screen import Screen
 from batch_fracture.settings import ReadingSettings
 from batch_fracture.store import Access

@@ -21,18 +21,11 @@ from batch_fracture.privacy import PseudonymKey, read_key
 from batch_fracture.reading import Job, Reading
 from batch_fracture.results.commit import abandon
 from batch_fracture.results.home import Home, find_home
+from batch_fracture.results.manifest import Manifest, Purpose
 from batch_fracture.results.records import Outcome
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.units import UnitWriter
-from batch_fracture.results.work import (
-    Manifest,
-    Purpose,
-    WorkFolder,
-    read_manifest,
-    remove_rests,
-    unfinished,
-    write_manifest,
-)
+from batch_fracture.results.work import WorkFolder, read_manifest, remove_rests, unfinished, write_manifest
 from batch_fracture.screen import Screen
 from batch_fracture.settle import COMMITTED, idle_report, nothing_finished, settle
 from batch_fracture.summary import Report
@@ -115,7 +108,8 @@ class Night:
     def _was_the_work(self, report: Report) -> bool:
         """Whether a finished run is all that this command asks for: planned again it would be repeated."""
         purpose = self.purpose
-        return (purpose.reread or purpose.retry_failed) and report.purpose.key == purpose.key
+        is_done = not report.books.not_reached
+        return is_done and (purpose.reread or purpose.retry_failed) and report.purpose.key == purpose.key
 
     def _heed_signals(self) -> None:
         """A signal that came while a run was finished ends the night before the next one begins."""
@@ -138,14 +132,31 @@ class Night:
         with Lease(work) as lease:
             manifest = read_manifest(work)
             table = ReadingsTable.open(self.home)
-            committed = table is not None and table.holds_run(work.run_id)
-            if manifest and (committed or manifest.purpose.key == self.purpose.key):
+            if manifest is None:
+                if work.has_manifest:
+                    self.screen.note(
+                        f"run {work.run_id} was cut off; this version or user cannot read its manifest; to "
+                        f"give it up: batch-fracture runs --results {self.home.uri} abandon {work.run_id}"
+                    )
+                return None
+            reason = self._why_not(manifest, table)
+            if reason is None:
                 self.screen.note(f"run {work.run_id} was cut off: finishing it first")
                 return self._execute(work, manifest, lease)
-            if work.has_manifest:
-                reason = "had another model or other settings" if manifest else "is of another version"
-                self.screen.note(f"run {work.run_id} was cut off and {reason}: abandoned")
+            self.screen.note(f"run {work.run_id} was cut off and {reason}: abandoned")
             abandon(work)
+        return None
+
+    def _why_not(self, manifest: Manifest, table: ReadingsTable | None) -> str | None:
+        """Why a run that was cut off cannot be finished now; None when it can."""
+        if table is not None and table.holds_run(manifest.run_id):
+            return None
+        if table is not None and table.gave_up(manifest.run_id):
+            return "had been given up"
+        if manifest.base_version > (table.version if table else 0):
+            return "was planned against a newer table than this one"
+        if manifest.purpose.key != self.purpose.key:
+            return "had another model or other settings"
         return None
 
     def _execute(self, work: WorkFolder, manifest: Manifest, lease: Lease) -> Report:
@@ -184,9 +195,10 @@ class Night:
                 exclude=config.exclude,
                 leave_out=home.path,
                 access=config.access,
+                secret=self.key is not None,
             )
             plan = plan_run(listing, table, self.purpose, read_date=datetime.now(UTC).date(), key=self.key)
         is_all_new = bool(len(listing)) and not plan.manifest.unchanged and not self.config.reread
-        if is_all_new and table and table.key_ids() - {self.purpose.pseudonym_key_id}:
+        if is_all_new and table and table.files() and table.newest_key_id() != self.purpose.pseudonym_key_id:
             self.screen.note("the table's rows are named under another key, or none: all is read anew")
         return plan

@@ -18,7 +18,7 @@ from batch_fracture.lease import Lease, current_owner
 from batch_fracture.results.commit import abandon
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
-from batch_fracture.results.records import read_records
+from batch_fracture.results.records import read_record, read_records
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.work import (
     REMOVED_AFTER_S,
@@ -64,9 +64,8 @@ def show_run(home: Home, run_id: str) -> dict[str, Any]:
     for work in unfinished(home):
         if work.run_id == run_id:
             return _under_way(work)
-    for row in read_records(home).to_pylist():
-        if row["run_id"] == run_id:
-            return {"run_id": run_id, "state": row["outcome"], **row}
+    for row in read_record(home, run_id).to_pylist():
+        return {"run_id": run_id, "state": row["outcome"], **row}
     raise _unknown(home, run_id)
 
 
@@ -112,7 +111,7 @@ def _under_way(work: WorkFolder) -> dict[str, Any]:
     owner, manifest = current_owner(work), read_manifest(work)
     state: dict[str, Any] = {"run_id": work.run_id, "state": f"running ({owner})" if owner else "cut off"}
     if manifest is None:
-        return {**state, "message": "another version of batch-fracture wrote it"}
+        return {**state, "message": "its manifest cannot be read by this version, or by this user"}
     finished = len(work.home.folder.files(f"{work.path}/units/"))
     return {
         **state,

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 import pyarrow as pa
 
 from batch_fracture.lasting import LastingStderr
+from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.units import Tally, tally
-from batch_fracture.results.work import Manifest
 from batch_fracture.summary import Report, as_dict, as_text
 
 LINE_EVERY_S = 10.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from batch_fracture.endings import Ending
 from batch_fracture.plan import Plan
-from batch_fracture.results.commit import Committed, commit_units, prove
+from batch_fracture.results.commit import Committed, commit_units
+from batch_fracture.results.manifest import Manifest, Purpose
+from batch_fracture.results.proof import prove
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.units import Tally, engines_of
-from batch_fracture.results.work import Manifest, Purpose, WorkFolder
+from batch_fracture.results.work import WorkFolder
 from batch_fracture.summary import Report
 
 COMMITTED = Ending(outcome=Outcome.INTERRUPTED)

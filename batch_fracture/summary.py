@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batch_fracture.errors import StoreOutageError, WorkHeldError
+from batch_fracture.results.manifest import Purpose
 from batch_fracture.results.records import Books, Outcome
-from batch_fracture.results.work import Purpose
 
 
 @dataclass(frozen=True, kw_only=True)

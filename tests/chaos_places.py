@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +49,11 @@ class DiskPlace:
 
     def versions(self, below: str = "") -> dict[str, str]:
         found = {}
-        for path in (self.path / below).rglob("*"):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:  # a run is at work here
-                continue
-            if not path.is_dir():
-                found[str(path.relative_to(self.path))] = f"{status.st_size}-{status.st_mtime_ns}"
+        for folder, _, names in os.walk(self.path / below):  # which passes over what is removed meanwhile
+            for path in (Path(folder, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):  # a run is at work here
+                    status = path.lstat()
+                    found[str(path.relative_to(self.path))] = f"{status.st_size}-{status.st_mtime_ns}"
         return found
 
 

@@ -30,8 +30,8 @@ EVENTS: dict[str, Callable[[str], bool]] = {
 """What a kill can wait for: a name that has just appeared below the results, or is just gone."""
 DELAYS_S = (0.0, 0.0, 0.0, 0.002, 0.005, 0.02, 0.1, 0.5)
 ENDS_WITHIN_S = 300.0
-GONE_WITHIN_S = 30.0
-"""Within which the Ray of a killed driver has ended by itself."""
+GONE_WITHIN_S = 150.0
+"""Within which the Ray of a killed driver has ended; its agents look for the dead GCS for a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class Site:
     whole_run_s: float = 12.0
     """About how long a run takes that has work and is let alone."""
     pids: set[int] = field(default_factory=set)
-    orphans: list[psutil.Process] = field(default_factory=list)
-    """Children of killed drivers."""
+    orphans: dict[psutil.Process, str] = field(default_factory=dict)
+    """Children of killed drivers, and what they are."""
 
     def draw_kill(self) -> Kill:
         """The next kill: half of them by the clock, half at a step."""
@@ -91,7 +91,7 @@ class Site:
         process = self._start()
         try:
             if kill and self._wait_for(kill, process, seen):
-                self._kill(process, everybody=kill.everybody)
+                self._kill(process, kill)
             code = process.wait(ENDS_WITHIN_S)
         finally:
             process.kill()
@@ -117,13 +117,13 @@ class Site:
         deadline = time.monotonic() + GONE_WITHIN_S
         while any(map(_runs, self.orphans)) and time.monotonic() < deadline:
             time.sleep(0.2)
-        alive = [process for process in self.orphans if _runs(process)]
+        alive = {process: what for process, what in self.orphans.items() if _runs(process)}
         for process in alive:
             process.kill()
         self.orphans.clear()
         folders = [path for pid in self.pids for path in Path("/tmp").glob(f"bf-ray-{pid}-*")]
         folders += [path for pid in self.pids for path in Path("/tmp/ray").glob(f"session_*_{pid}")]
-        return [*map(str, folders), *(f"process {process.pid}" for process in alive)]
+        return [*map(str, folders), *(f"process {p.pid}, {what}" for p, what in alive.items())]
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [*COMMAND, "run", self.archive.place.uri, "--results", self.results.uri]
@@ -149,17 +149,18 @@ class Site:
             time.sleep(min(left, 0.05))
         return process.poll() is None
 
-    def _kill(self, process: subprocess.Popen[bytes], *, everybody: bool) -> None:
+    def _kill(self, process: subprocess.Popen[bytes], kill: Kill) -> None:
         try:
             children = psutil.Process(process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             children = []
+        names = list(map(_name, children))
         os.kill(process.pid, signal.SIGKILL)
-        if everybody:
+        if kill.everybody:
             for child in children:
                 if _runs(child):
                     child.kill()
-        self.orphans += children
+        self.orphans |= {child: f"{now}; {kill}" for child, now in zip(children, names, strict=True)}
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -167,3 +168,10 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[-80:]
+    except psutil.NoSuchProcess:
+        return "gone"

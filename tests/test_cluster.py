@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -10,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from batch_fracture.cluster import KEPT_LOGS, ray_cluster
-from batch_fracture.errors import ConfigError
+from batch_fracture import cluster
+from batch_fracture.cluster import KEPT_LOGS, ray_cluster, remove_leftovers
+from batch_fracture.errors import BatchFractureError, ConfigError
 
 WORK = """
 import signal, sys
@@ -48,8 +50,34 @@ def test_a_cluster_starts_quietly_survives_sigterm_and_leaves_nothing(tmp_path: 
     assert done.stdout == "0 0\n"
     assert "hidden" in log.read_text()
     assert len(list(log.parent.iterdir())) == KEPT_LOGS
-    alive = [Path(folder).name.split("-")[2] for folder in Path(tempfile.gettempdir()).glob("bf-ray-*")]
-    assert all(psutil.pid_exists(int(pid)) for pid in alive)
+    folders = Path(tempfile.gettempdir()).glob(f"bf-ray-*-{cluster._pid_namespace()}*")
+    assert all(psutil.pid_exists(int(folder.name.split("-")[2])) for folder in folders)
+
+
+def test_folders_of_dead_runs_go_and_those_of_other_pid_namespaces_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine = [cluster._make_folder().name for _ in range(3)]
+    here = f"{os.getpid()}-{cluster._pid_namespace()}"
+    assert mine == [f"bf-ray-{here}", f"bf-ray-{here}-1", f"bf-ray-{here}-2"]
+    elsewhere = [f"bf-ray-{dead.pid}-00000001", f"bf-ray-{dead.pid}-x"]
+    gone = [f"bf-ray-{dead.pid}-{cluster._pid_namespace()}{ending}" for ending in ("", "-1")]
+    for name in (*elsewhere, *gone):
+        (tmp_path / name / "session_latest").mkdir(parents=True)
+    remove_leftovers()
+    assert {path.name for path in tmp_path.iterdir()} == {*mine, *elsewhere}
+    assert stat.S_IMODE((tmp_path / mine[0]).stat().st_mode) == 0o700
+
+
+def test_a_folder_for_which_there_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cluster, "_MAX_NAMESAKES", 1)
+    cluster._make_folder()
+    with pytest.raises(BatchFractureError, match="stand in the way; remove them"):
+        cluster._make_folder()
 
 
 def test_a_program_that_is_connected_keeps_its_connection(tmp_path: Path, ray_session: None) -> None:

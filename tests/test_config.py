@@ -77,6 +77,13 @@ def test_a_limit_that_would_never_get_on_is_refused() -> None:
             RunConfig(source=("a",), results="r", limit=5, **{flag: True})
 
 
+def test_a_choice_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match="--order 'random' is unknown; known are newest, oldest, listed"):
+        RunConfig(source=("a",), results="r", order="random")
+    with pytest.raises(ConfigError, match="--log-format 'xml' is unknown; known are rich, plain, json"):
+        RunConfig(source=("a",), results="r", log_format="xml")
+
+
 def test_links_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ConfigError, match="lead in a circle"):

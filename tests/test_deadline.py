@@ -63,7 +63,10 @@ def test_none_is_none_and_now_is_now() -> None:
     assert timedelta(minutes=59) < soon - datetime.now().astimezone() <= timedelta(hours=1)
 
 
-@pytest.mark.parametrize("text", ["", "6", "six hours", "0h", "-1h", "30m1h", "1d"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "6", "six hours", "0h", "-1h", "30m1h", "1d", "90000000h", f"{10**18}h", "9" * 5000 + "s"],
+)
 def test_what_is_no_run_time(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--max-runtime .*6h, 90m"):
         stop_at(None, text)

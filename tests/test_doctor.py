@@ -186,6 +186,11 @@ def test_results_folder_that_can_be_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_results_whose_uri_lacks_a_slash() -> None:
+    (check,) = places.results("s3:/b/results", None)
+    assert (check.ok, check.remedy) == (False, "name s3://b/results")
+
+
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert places.folder("results", str(tmp_path / "file"))[0].value == f"{tmp_path}/file is not a folder"

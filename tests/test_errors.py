@@ -15,6 +15,7 @@ from batch_fracture.codes import Code
         (errors.SourceError, 2),
         (errors.ResultsError, 2),
         (errors.BundleError, 2),
+        (errors.StoreError, 1),
         (errors.WriteError, 1),
         (errors.WorkHeldError, 4),
         (errors.BooksError, 1),

@@ -61,16 +61,18 @@ class Site:
     def home(self) -> Home:
         return find_home(self.uri, create=True)
 
-    def run(self) -> Report:
+    def run(self, **flags: Any) -> Report:
         """In this process, which is connected to Ray."""
-        config = RunConfig(source=(str(self.archive),), results=self.uri, model=str(self._bundle.path))
+        model = str(self._bundle.path)
+        config = RunConfig(source=(str(self.archive),), results=self.uri, model=model, **flags)
         return run(config, PlainScreen(sys.stderr))
 
-    def run_and_die(self, point: str) -> None:
+    def run_and_die(self, point: str, *flags: str) -> None:
         """In a process of its own, which a fail-point kills."""
-        arguments = ["run", self.archive, "--results", self.uri, "--model", self._bundle.path]
+        arguments = [self.archive, "--results", self.uri, "--model", self._bundle.path, *flags]
+        command = [sys.executable, "-m", "batch_fracture", "run", "--address", self._address]
         done = subprocess.run(
-            [sys.executable, "-m", "batch_fracture", *map(str, arguments), "--address", self._address],
+            [*command, *map(str, arguments)],
             timeout=300,
             check=False,
             env={**os.environ, VARIABLE: f"{point}=kill"},
@@ -147,3 +149,20 @@ def test_killed_at_a_step(site: Site, point: str) -> None:
     table = ReadingsTable.open(site.home)
     assert table is not None
     assert table.version == 2
+
+
+@pytest.mark.parametrize("point", ["before-abandon", "after-abandon"])
+def test_killed_while_a_run_is_given_up(site: Site, point: str) -> None:
+    site.restore(site.finished)
+    site.run_and_die("before-commit")  # its copies stand in the table's folder
+    before = digests(site.home, 1)
+    site.run_and_die(point, "--operating-point", "0.3")
+    report = site.run(operating_point="0.3")
+    assert report.books.read == IMAGES
+    counts = query(site.uri, "SELECT count(*) AS n, count(DISTINCT image_uri) AS d FROM readings").to_pylist()
+    assert counts == [{"n": FIRST_NIGHT + IMAGES, "d": FIRST_NIGHT + IMAGES}]
+    table = ReadingsTable.open(site.home)
+    assert table is not None
+    standing = {file.name for file in site.home.folder.files("readings") if "/read_date=" in file.name}
+    assert standing == set(table.files())
+    assert digests(site.home, 1) == before

@@ -111,3 +111,16 @@ def test_of_two_takers_of_a_dead_lease_one_wins(work: WorkFolder, monkeypatch: p
     monkeypatch.setattr(lease, "_newest", look_then_lose)
     with pytest.raises(WorkHeldError, match="on elsewhere"), Lease(work):
         pass
+
+
+def test_a_clock_that_is_ahead_holds_nothing_for_ever(work: WorkFolder) -> None:
+    put(work, 1, replace(Owner.myself(), host="elsewhere", renewed=time.time() + 10 * lease.EXPIRES_AFTER_S))
+    assert current_owner(work) is None
+
+
+def test_a_lease_of_another_version_is_understood_as_far_as_it_goes(work: WorkFolder) -> None:
+    said = {"host": "elsewhere", "renewed": time.time(), "mood": "good"}
+    work.home.folder.put_once(f"{work.path}/lease-000001.json", json.dumps(said).encode())
+    owner = current_owner(work)
+    assert owner is not None
+    assert str(owner) == "process 0 on elsewhere"

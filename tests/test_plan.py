@@ -14,8 +14,8 @@ from batch_fracture import schema
 from batch_fracture.codes import Code, Status
 from batch_fracture.plan import Plan, plan_run, reading_id
 from batch_fracture.results.home import find_home
+from batch_fracture.results.manifest import Purpose
 from batch_fracture.results.table import ReadingsTable
-from batch_fracture.results.work import Purpose
 
 TODAY = date(2026, 11, 23)
 PURPOSE = Purpose(

@@ -14,11 +14,14 @@ from batch_fracture.errors import BooksError, CommitError
 from batch_fracture.plan import plan_run
 from batch_fracture.privacy import PseudonymKey
 from batch_fracture.results import commit as module
-from batch_fracture.results.commit import ProvenUnit, abandon, commit_units, prove
+from batch_fracture.results import copies, parquet
+from batch_fracture.results.commit import commit_units
 from batch_fracture.results.home import Home
+from batch_fracture.results.manifest import Manifest
+from batch_fracture.results.proof import ProvenUnit, prove
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.results.units import UnitWriter, unit_name
-from batch_fracture.results.work import Manifest, WorkFolder, write_manifest
+from batch_fracture.results.work import WorkFolder, write_manifest
 
 Ready = tuple[WorkFolder, Manifest]
 KEY = PseudonymKey(secret=b"0123456789abcdef0123456789abcdef")
@@ -149,40 +152,6 @@ def test_a_unit_that_changes_after_its_proof_is_not_committed(home: Home) -> Non
     assert rows_in(home) == (0, 0)
 
 
-def test_abandoning_removes_copies_that_were_never_committed(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, manifest = ready(home, 110)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ReadingsTable, "commit", no_commit)
-        commit_units(work, manifest, units_of(work, manifest))
-    assert globbed(home) == 110
-    assert not abandon(work)
-    assert [f.name for f in home.folder.files("") if "_delta_log" not in f.name] == []
-    work, manifest = ready(home, 110)
-    commit_units(work, manifest, units_of(work, manifest))
-    assert abandon(work)
-    assert rows_in(home) == (110, 110)
-
-
-def test_who_was_given_up_while_asleep_cannot_commit_what_was_removed(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work, manifest = ready(home, 110)
-    proven, commit = units_of(work, manifest), ReadingsTable.commit
-
-    def sleep_while_abandoned(table: ReadingsTable, files: list[object], **names: str) -> bool:
-        monkeypatch.setattr(ReadingsTable, "commit", commit)
-        abandon(work)
-        return commit(table, files, **names)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(ReadingsTable, "commit", sleep_while_abandoned)
-    done = commit_units(work, manifest, proven)
-    assert done.tally.rows == 0
-    assert rows_in(home) == (0, 0)
-    assert globbed(home) == 0
-
-
 def test_a_commit_whose_outcome_is_unknown_is_looked_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     work, manifest = ready(home, 110)
     commit: Callable[..., bool] = ReadingsTable.commit
@@ -202,6 +171,28 @@ def test_a_commit_whose_outcome_is_unknown_is_looked_up(home: Home, monkeypatch:
     work, manifest = ready(home, 150, model_digest="d2")
     with pytest.raises(CommitError, match="no space"):
         commit_units(work, manifest, units_of(work, manifest))
+
+
+def test_small_units_share_a_file_and_large_ones_do_not(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, manifest = ready(home, 250)
+    commit_units(work, manifest, units_of(work, manifest))
+    assert len(opened(home).files()) == 1
+    monkeypatch.setattr(copies, "FILE_ROWS", 200)
+    work, manifest = ready(home, 450, model_digest="d2")
+    commit_units(work, manifest, units_of(work, manifest))
+    counts = sorted(len(parquet.decode(home.folder.get(name) or b"")) for name in opened(home).files())
+    assert counts == [50, 200, 200, 250]
+    assert rows_in(home) == (700, 700)
+
+
+def test_links_that_vanish_after_the_proof_stop_the_commit(home: Home) -> None:
+    work, manifest = ready(home, 150, key=KEY)
+    proven = units_of(work, manifest)
+    home.folder.delete(unit_name(work.restricted, 0))
+    with pytest.raises(BooksError, match="unit 0 changed after it was proven"):
+        commit_units(work, manifest, proven)
+    assert rows_in(home) == (0, 0)
+    assert globbed(home, "links") == 0
 
 
 def test_rows_that_pseudonyms_name_have_their_links(home: Home) -> None:

@@ -40,11 +40,13 @@ def test_a_location_in_a_bucket_is_checked(bucket: str) -> None:
 
 
 def test_a_bucket_that_cannot_be_used_is_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ResultsError, match="no-such-bucket"):
+    with pytest.raises(
+        ResultsError, match=r"no-such-bucket/x: there is no such bucket; check its name and --s3-endpoint$"
+    ):
         find_home("s3://no-such-bucket/x", create=True)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     forget_clients()
-    with pytest.raises(ResultsError, match=r"privileges|Forbidden|denied"):
+    with pytest.raises(ResultsError, match=r"/x: the credentials are not valid; check AWS_PROFILE"):
         find_home(f"s3://{bucket}/x", create=True)
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
         monkeypatch.delenv(name)
@@ -57,6 +59,21 @@ def test_a_bucket_that_cannot_be_used_is_named(bucket: str, monkeypatch: pytest.
 def test_a_path_that_readers_would_take_for_another_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ResultsError, match="name a plainer path"):
         find_home(str(tmp_path / name), create=True)
+
+
+@pytest.mark.parametrize("prefix", ["/x", "./dot", "../dot", ".", "..", "x//", "x/./y", "x/.."])
+def test_a_prefix_with_an_empty_or_dotted_segment_is_refused(prefix: str) -> None:
+    with pytest.raises(ResultsError, match="an empty or dotted segment"):
+        find_home(f"s3://bucket/{prefix}", create=True)
+
+
+def test_a_missing_slash_is_noticed() -> None:
+    with pytest.raises(ResultsError, match=r"results 's3:/res/r': was 's3://res/r' meant\?"):
+        find_home("s3:/res/r", create=True)
+
+
+def test_two_slashes_at_the_root_are_one(tmp_path: Path) -> None:
+    assert find_home(f"/{tmp_path}/r", create=True).uri == f"{tmp_path}/r"
 
 
 @pytest.mark.parametrize("name", ["a//b", "a/../b", "per%41cent", "star*", "read_date=2020-01-01/r"])

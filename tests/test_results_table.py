@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -124,3 +125,21 @@ def test_other_odd_paths_work(tmp_path: Path, name: str) -> None:
     assert table is not None
     assert table.version_of("r1") == 1
     assert table.rows().to_table()["reading_id"].to_pylist() == ["r1-0", "r1-1"]
+
+
+def test_many_first_runs_make_one_table(home: Home) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: ReadingsTable.open_or_create(home), range(4)))
+    assert [table.version for table in tables] == [0] * 4
+
+
+def test_the_newest_file_tells_the_key(home: Home) -> None:
+    table = ReadingsTable.open_or_create(home)
+    assert table.newest_key_id() is None
+    for number, key_id in enumerate((None, "k1")):
+        rows = pa.Table.from_pylist(
+            [{"reading_id": "x", "pseudonym_key_id": key_id}], schema=schema.UNIT_FILE
+        )
+        file = put_file(home, f"r{number}", rows)
+        assert opened(home).commit([file], run_id=f"r{number}", read_date=DAY)
+        assert opened(home).newest_key_id() == key_id

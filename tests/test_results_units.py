@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,9 @@ from batch_fracture.plan import plan_run
 from batch_fracture.privacy import LINKS, PseudonymKey, pseudonymise
 from batch_fracture.results import parquet
 from batch_fracture.results.home import Home
+from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.units import Tally, UnitWriter, check_unit, tally, unit_name
-from batch_fracture.results.work import Manifest, WorkFolder
+from batch_fracture.results.work import WorkFolder
 
 
 def manifest(count: int) -> Manifest:
@@ -139,3 +141,13 @@ def test_tally_counts_codes() -> None:
     assert counted.codes == {"TRUNCATED": 3, "ANIMATED": 1}
     with pytest.raises(BooksError, match="lost"):
         tally(rows.set_column(rows.schema.get_field_index("status"), "status", pa.array(["lost"] * 6)))
+
+
+def test_a_unit_without_whole_links_is_read_again(work: WorkFolder) -> None:
+    key = PseudonymKey(secret=b"0123456789abcdef0123456789abcdef")
+    planned = manifest(250)
+    planned = replace(planned, purpose=replace(planned.purpose, pseudonym_key_id=key.key_id))
+    UnitWriter(work, planned, key).add(finished(planned, range(250)))
+    work.home.folder.delete(unit_name(work.restricted, 0))
+    work.home.folder.put(unit_name(work.restricted, 1), b"half a fi")
+    assert sorted(UnitWriter(work, planned, key).finished) == [2]

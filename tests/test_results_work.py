@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -8,14 +9,16 @@ import pytest
 from test_plan import TODAY
 from test_results_units import manifest
 
+from batch_fracture.errors import ResultsError
+from batch_fracture.results import manifest as manifest_module
 from batch_fracture.results import parquet, work
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
+from batch_fracture.results.manifest import run_id_of
 from batch_fracture.results.work import (
     REMOVED_AFTER_S,
     read_manifest,
     remove_rests,
-    run_id_of,
     unfinished,
     write_manifest,
 )
@@ -42,7 +45,7 @@ def test_units_are_slices_of_the_manifest() -> None:
 
 def test_a_run_id_does_not_depend_on_how_the_manifest_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = manifest(250)
-    monkeypatch.setattr(work, "HASHED_ROWS", 7)
+    monkeypatch.setattr(manifest_module, "HASHED_ROWS", 7)
     assert run_id_of(planned.images, planned.purpose, TODAY, 0) == planned.run_id
 
 
@@ -98,3 +101,32 @@ def test_a_manifest_that_cannot_be_understood_is_none(home: Home) -> None:
     assert read_manifest(folder) is None
     home.folder.delete(name)
     assert read_manifest(folder) is None
+
+
+def test_a_store_that_cannot_be_read_is_no_manifest_of_another_version(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_manifest(home, manifest(3))
+
+    def fail(name: str) -> bytes:
+        raise ResultsError(f"results {name}: connection reset")
+
+    monkeypatch.setattr(home.folder, "get", fail)
+    with pytest.raises(ResultsError, match="connection reset"):
+        read_manifest(folder)
+
+
+def test_who_may_not_enter_the_links_sees_the_other_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, children = write_manifest(home, manifest(3)), home.folder.children
+
+    def refuse(below: str = "") -> set[str]:
+        if below.startswith("links"):
+            raise ResultsError(f"results {below}: Permission denied") from PermissionError(errno.EACCES, "no")
+        return children(below)
+
+    monkeypatch.setattr(home.folder, "children", refuse)
+    assert unfinished(home) == [folder]
+    assert read_manifest(folder) is not None
+    home.folder.put_once("_work/20260101-hidden/lease-000001.json", b"{}")
+    hidden = unfinished(home)[0]
+    assert (hidden.run_id, read_manifest(hidden)) == ("20260101-hidden", None)

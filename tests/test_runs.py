@@ -16,9 +16,10 @@ from batch_fracture.results import work as work_module
 from batch_fracture.results.commit import commit_units
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
+from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.records import Books, Outcome, RunRecord, write_record
 from batch_fracture.results.table import ReadingsTable
-from batch_fracture.results.work import Manifest, WorkFolder, unfinished
+from batch_fracture.results.work import WorkFolder, unfinished
 from batch_fracture.runs import abandon_run, clean, list_runs, show_run
 
 

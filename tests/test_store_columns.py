@@ -50,8 +50,20 @@ def test_two_objects_with_one_utf8_name_are_refused(names: list[bytes | None]) -
         if name == b"a\\xff":
             shown, code = name.decode(), None
         listing.add(rows_of((shown, "1", 1, 5, code)))
-    with pytest.raises(SourceError, match="rename one"):
+    with pytest.raises(SourceError, match=r"1 names stand for two .*such as '.*'; rename those"):
         listing.table()
+
+
+def test_a_secret_name_is_not_told() -> None:
+    listing = Listing(secret=True)
+    for name in (b"Smith\xff", b"Smith\\xff"):
+        shown = listing.unreadable(name)
+        listing.add(rows_of((shown, "1", 1, 5, Code.NAME_UNREADABLE)))
+    with pytest.raises(
+        SourceError, match=r"1 names stand for two objects .*without --pseudonym-key-file"
+    ) as said:
+        listing.table()
+    assert "Smith" not in str(said.value)
 
 
 def test_a_buffer_hands_over_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

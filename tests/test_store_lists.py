@@ -55,6 +55,14 @@ def test_paths_absolute_relative_and_as_file_uris(tmp_path: Path) -> None:
     assert rows == list_images((str(folder),)).to_pylist()
 
 
+def test_two_slashes_at_the_root_are_one(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"1")
+    rows = listed(
+        tmp_path, f"uri\n/{tmp_path}/x.png\nfile:///{tmp_path}/x.png\nfile://localhost/{tmp_path}/x.png\n"
+    )
+    assert [row["image_uri"] for row in rows] == [f"{tmp_path}/x.png"]
+
+
 def test_rows_of_a_bucket_with_and_without_versions(bucket: str, tmp_path: Path) -> None:
     known, asked, odd = put(bucket, "known"), put(bucket, "dir/asked ü"), put(bucket, "tab\there")
     etag = "9a0364b9e99bb480dd25e1f0284c8555"

@@ -8,7 +8,7 @@ from test_store_disk import as_another_user
 
 from batch_fracture import schema
 from batch_fracture.codes import Code
-from batch_fracture.errors import SourceError
+from batch_fracture.errors import StoreError
 from batch_fracture.store.bucket import Access, forget_clients, s3_client
 from batch_fracture.store.lookup import complete
 
@@ -55,5 +55,5 @@ def test_paths_that_are_not_there_or_may_not_be_seen(tmp_path: Path) -> None:
 
 def test_a_store_that_does_not_answer_ends_the_listing(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("batch_fracture.store.bucket").store.bucket._RETRY, "max_retries", 0)
-    with pytest.raises(SourceError, match="source 's3://bucket'"):
+    with pytest.raises(StoreError, match="source 's3://bucket'"):
         complete(["s3://bucket/x"], None, None, None, None, Access(s3_endpoint="http://127.0.0.1:9"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import obstore
 import pytest
@@ -9,8 +10,8 @@ from botocore.exceptions import ClientError
 from faulty_proxy import serve_faults
 
 from batch_fracture.codes import Code
-from batch_fracture.errors import SourceError
-from batch_fracture.store import list_images, read_bytes, s3_listing
+from batch_fracture.errors import SourceError, StoreError
+from batch_fracture.store import list_images, read_bytes, s3_listing, s3_pages
 from batch_fracture.store.bucket import Access, forget_clients, open_bucket, s3_client
 from batch_fracture.store.s3_pages import Page, Pages
 
@@ -60,10 +61,19 @@ def test_pages_and_nested_prefixes(bucket: str, monkeypatch: pytest.MonkeyPatch)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: obstore.put(open_bucket("s3", bucket, Access()), key, b"x"), nested + flat))
     expected = sorted(nested + flat)
+    asked, split = list[str](), s3_listing._split
+
+    def watched(pages: Pages, above: str, *others: Any) -> list[str] | None:
+        asked.append(above)
+        return split(pages, above, *others)
+
+    monkeypatch.setattr(s3_listing, "_split", watched)
     assert keys_of(f"s3://{bucket}/", bucket) == expected
-    monkeypatch.setattr(s3_listing, "MANY_PREFIXES", 3)  # every folder is too crowded to be asked by parts
+    assert asked == ["", "y1/"]  # the others fit in a page
+    monkeypatch.setattr(s3_pages, "MAX_KEYS", 40)
     assert keys_of(f"s3://{bucket}/", bucket) == expected
-    monkeypatch.setattr(s3_listing, "MAX_LEVELS", 0)
+    assert set(asked) >= {"", "y0/", "y1/", "y4/"}
+    monkeypatch.setattr(s3_listing, "ENOUGH_TASKS", 0)
     assert keys_of(f"s3://{bucket}/y1", bucket) == [key for key in expected if key.startswith("y1/")]
 
 
@@ -89,7 +99,8 @@ def test_results_in_the_bucket_are_left_out(bucket: str) -> None:
 
 
 def test_a_policy_that_allows_just_this_prefix(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(bucket, "scans/a/1", "scans/b/2", "scans/3")
+    put(bucket, "scans/a/1", "scans/a/2", "scans/b/2", "scans/3")
+    monkeypatch.setattr(s3_pages, "MAX_KEYS", 3)
     real, refused = Pages.below, list[str]()
 
     def below(pages: Pages, prefix: str, *, one_level: bool = False) -> Iterator[Page]:
@@ -100,7 +111,7 @@ def test_a_policy_that_allows_just_this_prefix(bucket: str, monkeypatch: pytest.
         yield from real(pages, prefix, one_level=one_level)
 
     monkeypatch.setattr(Pages, "below", below)
-    assert keys_of(f"s3://{bucket}/scans", bucket) == ["scans/3", "scans/a/1", "scans/b/2"]
+    assert keys_of(f"s3://{bucket}/scans", bucket) == ["scans/3", "scans/a/1", "scans/a/2", "scans/b/2"]
     assert refused
 
 
@@ -120,7 +131,7 @@ def test_an_empty_bucket_is_an_empty_listing(bucket: str) -> None:
 def test_what_cannot_be_listed_is_one_line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match=r"no-such-bucket-here/'.*no such bucket"):
         list_images(("s3://no-such-bucket-here/",))
-    with pytest.raises(SourceError, match="--s3-endpoint"):
+    with pytest.raises(StoreError, match="--s3-endpoint"):
         monkeypatch.setattr("batch_fracture.store.bucket.MAX_RETRIES", 0)
         list_images((f"s3://{bucket}/",), access=Access(s3_endpoint="http://127.0.0.1:9"))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batch_fracture.errors import ConfigError
-from batch_fracture.store.sources import lies_inside, outermost
+from batch_fracture.store.sources import lies_inside, meant, outermost
 
 
 def test_sources_are_absolute_sorted_and_outermost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +18,32 @@ def test_sources_are_absolute_sorted_and_outermost(tmp_path: Path, monkeypatch: 
         "s3://b/xy",
     )
     assert outermost(("s3://b", "s3://b/x")) == ("s3://b/",)
+
+
+def test_two_slashes_at_the_root_are_one(tmp_path: Path) -> None:
+    assert outermost((f"/{tmp_path}/a/..", str(tmp_path), f"//{tmp_path}")) == (str(tmp_path),)
+    assert lies_inside(f"/{tmp_path}/results", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("location", "uri"),
+    [
+        ("s3:/res/r", "s3://res/r"),
+        ("file:/x", "file://x"),
+        ("s3://res/r", None),
+        ("./s3:/res/r", None),
+        ("/a/s3:/r", None),
+        ("s3:", None),
+        ("12:/x", None),
+    ],
+)
+def test_a_missing_slash_is_noticed(location: str, uri: str | None) -> None:
+    assert meant(location) == uri
+
+
+def test_a_source_with_a_missing_slash_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"source 's3:/b/x': was 's3://b/x' meant\?"):
+        outermost(("s3:/b/x",))
 
 
 @pytest.mark.parametrize("source", ["", "ftp://host/x", os.fsdecode(b"/bad\xff")])

@@ -15,13 +15,17 @@ MIN_FREE_BYTES = 2**30
 MIN_SHARED_BYTES = 128 * 2**20
 """Ray's object store lives in /dev/shm; Docker gives 64 MiB unless asked."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Ray's choice
-_SOCKET = "/bf-ray-4194304-xxxxxxxx/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+_SOCKET = "/bf-ray-4194304-ffffffff/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 """The longest path below the temporary folder that Ray makes a socket of."""
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7)
 
 
 def results(location: str, s3_endpoint: str | None) -> list[Check]:
     """Whether a run could write its results there."""
+    from batch_fracture.store.sources import meant  # noqa: PLC0415 - it brings pyarrow
+
+    if uri := meant(location):
+        return [bad("results", f"{location} is a folder, and no bucket", f"name {uri}")]
     return _bucket(location, s3_endpoint) if "://" in location else folder("results", location)
 
 

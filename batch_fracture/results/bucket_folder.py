@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Literal
 
@@ -9,9 +10,10 @@ import obstore
 import pyarrow.fs as pafs
 from obstore.exceptions import AlreadyExistsError, BaseError
 
-from batch_fracture.errors import ResultsError, WriteError
+from batch_fracture.errors import WriteError
 from batch_fracture.results.folder import Stored
 from batch_fracture.store import bucket
+from batch_fracture.store.failures import results_error, results_reason
 
 PUT_TRIES = 3
 PUT_AGAIN_AFTER_S = 0.5
@@ -47,7 +49,7 @@ class BucketFolder:
             except (BaseError, OSError) as error:
                 if not left:
                     raise WriteError(
-                        f"cannot write {self.uri}/{name}: {_reason(error)}; mend that, then run again"
+                        f"cannot write {self.uri}/{name}: {results_reason(error)}; mend that, then run again"
                     ) from error
                 time.sleep(PUT_AGAIN_AFTER_S)
             else:
@@ -60,7 +62,7 @@ class BucketFolder:
         except FileNotFoundError:
             return None
         except (BaseError, OSError) as error:
-            raise ResultsError(f"results {self.uri}/{name}: {_reason(error)}") from error
+            raise results_error(f"{self.uri}/{name}", error) from error
 
     def files(self, below: str) -> list[Stored]:
         """See `Folder`."""
@@ -75,7 +77,7 @@ class BucketFolder:
                 for entry in chunk
             ]
         except (BaseError, OSError) as error:
-            raise ResultsError(f"results {self.uri}/{below}: {_reason(error)}") from error
+            raise results_error(f"{self.uri}/{below}".rstrip("/"), error) from error
         return sorted(found, key=lambda file: file.name)
 
     def changed_at(self, below: str) -> float:
@@ -87,7 +89,7 @@ class BucketFolder:
         try:
             found = obstore.list_with_delimiter(self._store, prefix=self._prefix + below)
         except (BaseError, OSError) as error:
-            raise ResultsError(f"results {self.uri}/{below}: {_reason(error)}") from error
+            raise results_error(f"{self.uri}/{below}".rstrip("/"), error) from error
         paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         return {path.rstrip("/").rpartition("/")[2] for path in paths}
 
@@ -97,16 +99,20 @@ class BucketFolder:
 
     def clear(self, below: str) -> None:
         """See `Folder`."""
-        self._delete([file.name for file in self.files(below)])
+        if names := [file.name for file in self.files(below)]:
+            self._delete(names)
 
     def _delete(self, names: list[str]) -> None:
+        paths = [self._prefix + name for name in names]
         try:
-            for name in names:
-                obstore.delete(self._store, self._prefix + name)
-        except FileNotFoundError:
-            return
+            try:
+                obstore.delete(self._store, paths[0] if len(paths) == 1 else paths)
+            except FileNotFoundError:  # S3 takes a missing name for removed; others stop at it
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        obstore.delete(self._store, path)
         except (BaseError, OSError) as error:
-            raise WriteError(f"cannot remove {self.uri}/{names[0]}: {_reason(error)}") from error
+            raise WriteError(f"cannot remove {self.uri}/{names[0]}: {results_reason(error)}") from error
 
     def dataset_files(self, names: list[str]) -> tuple[list[str], pafs.FileSystem | None]:
         """See `Folder`."""
@@ -122,8 +128,3 @@ class BucketFolder:
         )
         paths = [f"{self._bucket}/{self._prefix}{name}" for name in names]
         return paths, pafs.PyFileSystem(pafs.FSSpecHandler(system))
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a client says; the rest quotes the server's whole answer."""
-    return str(error).strip().splitlines()[0][:300]

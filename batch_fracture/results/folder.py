@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Protocol
 import pyarrow.fs as pafs
 
 from batch_fracture import durable
-from batch_fracture.errors import ResultsError, WriteError
+from batch_fracture.errors import WriteError
+from batch_fracture.store.failures import results_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,8 @@ class Folder(Protocol):
         """The whole content; None when nothing stands there.
 
         Raises:
-            ResultsError: it cannot be read.
+            ResultsError: it may not be read.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -57,7 +61,8 @@ class Folder(Protocol):
         """All files below a folder, sorted by name; none when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -65,7 +70,8 @@ class Folder(Protocol):
         """When a folder or a file in it was last changed, in seconds since 1970; 0 when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -73,7 +79,8 @@ class Folder(Protocol):
         """Names of the files and folders directly in a folder; none when it is not there.
 
         Raises:
-            ResultsError: it cannot be listed.
+            ResultsError: it may not be listed.
+            StoreError: the store is not reached, or failed.
         """
         ...
 
@@ -107,7 +114,7 @@ class DiskFolder:
 
     def put_once(self, name: str, content: bytes) -> bool:
         """See `Folder`."""
-        return durable.put_once(self.path / name, content)
+        return durable.put_once(self.path / name, content) or self.get(name) == content
 
     def put(self, name: str, content: bytes) -> None:
         """See `Folder`."""
@@ -120,20 +127,24 @@ class DiskFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ResultsError(f"results {self.path / name}: {error.strerror}") from error
+            raise results_error(str(self.path / name), error) from error
 
     def files(self, below: str) -> list[Stored]:
         """See `Folder`; a file that is being written (`durable`) does not count."""
         found = []
-        for path in sorted((self.path / below).rglob("*")):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # removed between the listing and this look
-                continue
-            if path.is_file() and not durable.is_partial(path):
-                name = path.relative_to(self.path).as_posix()
-                found.append(Stored(name=name, size_bytes=status.st_size, modified_at=status.st_mtime))
-        return found
+        for folder, _, names in os.walk(self.path / below, onerror=self._cannot_list):
+            for path in (Path(folder, name) for name in names):
+                if durable.is_partial(path):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # removed between the listing and this look
+                    status, name = path.stat(), path.relative_to(self.path).as_posix()
+                    found.append(Stored(name=name, size_bytes=status.st_size, modified_at=status.st_mtime))
+        return sorted(found, key=lambda file: file.name)
+
+    def _cannot_list(self, error: OSError) -> None:
+        """What is not there, or was removed on the way, is empty."""
+        if not isinstance(error, FileNotFoundError):
+            raise results_error(str(error.filename), error) from error
 
     def changed_at(self, below: str) -> float:
         """See `Folder`."""
@@ -148,9 +159,7 @@ class DiskFolder:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise ResultsError(
-                f"results {self.path / below}: {error.strerror}; name a folder that you can write"
-            ) from error
+            raise results_error(str(self.path / below), error) from error
 
     def delete(self, name: str) -> None:
         """See `Folder`."""

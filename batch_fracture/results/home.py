@@ -12,11 +12,13 @@ from batch_fracture import durable
 from batch_fracture.errors import ResultsError
 from batch_fracture.results.folder import DiskFolder, Folder
 from batch_fracture.store import Access, bucket
+from batch_fracture.store.sources import meant, one_root
 
 _ANYWHERE = Access()
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|%[0-9A-Fa-f]{2}|/read_date=")
 """What Delta's log decodes, what it takes for a separator, and what readers take for a partition."""
-_UNFIT_IN_BUCKET = re.compile(r"//|/\.{1,2}(/|$)|[*?#\[\]]")
+_UNFIT_IN_BUCKET = re.compile(r"(^|/)/|(^|/)\.{1,2}(/|$)|[*?#\[\]]")
+"""Of a prefix: empty and dotted segments, which clients fold, and what delta-rs takes for a pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +77,15 @@ def find_home(uri: str, *, create: bool = False, access: Access = _ANYWHERE) -> 
     in_bucket = bucket.is_bucket(uri)
     if not in_bucket and "://" in uri:
         raise ResultsError(f"results {uri!r}: name a folder, or s3://BUCKET/PREFIX")
-    path = Path(uri).absolute()
+    if likely := meant(uri):
+        raise ResultsError(f"results {uri!r}: was {likely!r} meant? Name a folder of that name as ./{uri}")
+    path = Path(one_root(str(Path(uri).absolute())))
     if _UNFIT.search(uri if in_bucket else str(path)) or (
         in_bucket and _UNFIT_IN_BUCKET.search(bucket.split(uri)[2])
     ):
         raise ResultsError(
-            f"results {uri!r}: a path with a control character, a backslash, %XX or a read_date= folder "
-            "would be read as another one; name a plainer path"
+            f"results {uri!r}: a path with a control character, a backslash, %XX or a read_date= folder, or "
+            "a prefix with an empty or dotted segment, would be read as another one; name a plainer path"
         )
     folder = _bucket_folder(uri, access) if in_bucket else DiskFolder(path)
     names, has_table = folder.children(), "_delta_log" in folder.children(Home.READINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,7 +14,9 @@ from batch_fracture.errors import BooksError, ResultsError
 from batch_fracture.failpoints import step
 from batch_fracture.results import parquet
 from batch_fracture.results.home import Home
-from batch_fracture.results.work import Manifest
+from batch_fracture.results.manifest import Manifest
+
+RECORDS_AT_ONCE = 16
 
 
 class Outcome(StrEnum):
@@ -103,14 +106,28 @@ def read_records(home: Home) -> pa.Table:
     Raises:
         ResultsError: one of them cannot be read.
     """
-    tables = []
-    for file in home.folder.files(f"{Home.RUNS}/"):
-        try:
-            rows = parquet.decode(home.folder.get(file.name) or b"")
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ResultsError(f"run record {home.uri}/{file.name} is damaged; remove it") from error
-        tables.append(_widened(rows))
+    names = [file.name for file in home.folder.files(f"{Home.RUNS}/")]
+    with ThreadPoolExecutor(RECORDS_AT_ONCE) as pool:
+        tables = list(pool.map(lambda name: _read(home, name), names))
     return pa.concat_tables([schema.RUNS.empty_table(), *tables]).sort_by("ended_at")
+
+
+def read_record(home: Home, run_id: str) -> pa.Table:
+    """The record of one run, `schema.RUNS`; no row when there is none.
+
+    Raises:
+        ResultsError: it cannot be read.
+    """
+    name = f"{Home.RUNS}/{run_id}.parquet"
+    is_there = f"{run_id}.parquet" in home.folder.children(Home.RUNS)
+    return _read(home, name) if is_there else schema.RUNS.empty_table()
+
+
+def _read(home: Home, name: str) -> pa.Table:
+    try:
+        return _widened(parquet.decode(home.folder.get(name) or b""))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ResultsError(f"run record {home.uri}/{name} is damaged; remove it") from error
 
 
 def _widened(rows: pa.Table) -> pa.Table:

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -17,11 +16,17 @@ from deltalake.transaction import AddAction
 
 from batch_fracture import durable, schema
 from batch_fracture.errors import CommitError, ResultsError
+from batch_fracture.results import parquet
 from batch_fracture.results.folder import DiskFolder
 from batch_fracture.results.home import Home
+from batch_fracture.store.failures import results_error, results_reason
 
 COUNTER = "batch-fracture"
 """Application id of the shared transaction counter: any two commits conflict, so none goes unseen."""
+FILES_AT_ONCE = 64
+"""How many a scan opens ahead: in a bucket the wait for the first byte is most of a small file's time."""
+COMMITTED, ABANDONED = 1, 2
+"""Versions of a run's own transaction: its rows are in, or nobody may bring them in any more."""
 KEPT_FOR = "interval 3650 days"
 PARTITION_BY = [schema.PARTITION]
 
@@ -55,8 +60,7 @@ class ReadingsTable:
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ResultsError(f"results {home.uri}: the table's log cannot be read: {reason}") from error
+            raise results_error(home.table_uri, error) from error
         table = cls(delta, home)
         if unknown := sorted(set(table._columns()) - set(schema.READINGS.names)):
             raise ResultsError(
@@ -74,14 +78,17 @@ class ReadingsTable:
         table = cls.open(home)
         try:
             if table is None:
-                table = cls(_create(home), home)
+                _create(home)
+                table = cls.open(home)
+                if table is None:
+                    raise ResultsError(f"results {home.uri}: the table could not be made; run again")
                 table._sync_log()
             while missing := [f for f in schema.READINGS if f.name not in table._columns()]:
                 _add_columns(table._delta, missing)
                 table._sync_log()
                 table = cls.open(home) or table
         except (DeltaError, OSError) as error:
-            raise ResultsError(f"results {home.uri}: cannot be written: {error}") from error
+            raise results_error(home.table_uri, error) from error
         return table
 
     @property
@@ -112,25 +119,44 @@ class ReadingsTable:
             paths, schema=schema.READINGS, format="parquet", partitioning=day, filesystem=system
         )
 
-    def key_ids(self) -> set[str | None]:
-        """Keys of the pseudonyms in this version; None for rows with real names."""
-        key_ids = self.rows().to_table(columns=["pseudonym_key_id"])["pseudonym_key_id"]
-        return set(pc.unique(key_ids).to_pylist())
+    def scan(self, columns: list[str]) -> pa.RecordBatchReader:
+        """Some columns of all rows of this version, batch by batch; many files are opened at once."""
+        return self.rows().scanner(columns=columns, fragment_readahead=FILES_AT_ONCE).to_reader()
+
+    def newest_key_id(self) -> str | None:
+        """The key of the pseudonyms in the newest file; None for real names, and when there is none."""
+        for name in sorted(self.files(), reverse=True)[:1]:
+            rows = parquet.decode(self.home.folder.get(name) or b"")
+            if "pseudonym_key_id" in rows.column_names and len(rows):
+                key_id: str | None = rows["pseudonym_key_id"][0].as_py()
+                return key_id
+        return None
 
     def holds_run(self, run_id: str) -> bool:
         """Whether that run was committed, as this handle sees it."""
-        return self._delta.transaction_version(run_id) is not None
+        return self._delta.transaction_version(run_id) == COMMITTED
+
+    def gave_up(self, run_id: str) -> bool:
+        """Whether that run was abandoned, so that nobody can commit it any more."""
+        return self._delta.transaction_version(run_id) == ABANDONED
 
     def version_of(self, run_id: str) -> int:
         """The version that a run's rows came in with; the handle holds the run."""
         entries = self._delta.history()
         return next((int(e["version"]) for e in entries if e.get("run_id") == run_id), self.version)
 
+    def give_up(self, run_id: str, *, read_date: str) -> bool:
+        """Close the door to a run, in a commit without files.
+
+        Returns, raises: as `commit`.
+        """
+        return self._commit([], run_id, read_date, ABANDONED)
+
     def commit(self, files: list[NewFile], *, run_id: str, read_date: str) -> bool:
         """Add files in one commit with the run's transaction and the shared counter.
 
         Args:
-            files: what to add; none at all closes the door to a run that is given up.
+            files: what to add.
             run_id: the run whose rows they are.
             read_date: value of the partition, YYYY-MM-DD.
 
@@ -140,6 +166,9 @@ class ReadingsTable:
         Raises:
             CommitError: the log cannot be written, or it is not known whether it was; look at a new handle.
         """
+        return self._commit(files, run_id, read_date, COMMITTED)
+
+    def _commit(self, files: list[NewFile], run_id: str, read_date: str, fate: int) -> bool:
         counter = self._delta.transaction_version(COUNTER) or 0
         try:
             self._delta.create_write_transaction(
@@ -150,14 +179,14 @@ class ReadingsTable:
                 commit_properties=CommitProperties(
                     custom_metadata={"run_id": run_id},
                     max_commit_retries=0,
-                    app_transactions=[Transaction(run_id, 1), Transaction(COUNTER, counter + 1)],
+                    app_transactions=[Transaction(run_id, fate), Transaction(COUNTER, counter + 1)],
                 ),
                 post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
             )
         except CommitFailedError:
             return False
         except (DeltaError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = results_reason(error)
             raise CommitError(f"results {self.home.uri}: the log cannot be written: {reason}") from error
         self._sync_log()
         return True
@@ -177,20 +206,25 @@ class ReadingsTable:
             durable.sync_folder(folder)
 
 
-def _create(home: Home) -> DeltaTable:
+def _create(home: Home) -> None:
+    """Make the empty table; another first run may do the same at the same time."""
     if isinstance(home.folder, DiskFolder):
         durable.make_folder(Path(home.table_uri))
-    return DeltaTable.create(
-        home.table_uri,
-        schema=schema.READINGS,
-        mode="ignore",
-        partition_by=PARTITION_BY,
-        configuration={
-            "delta.logRetentionDuration": KEPT_FOR,
-            "delta.deletedFileRetentionDuration": KEPT_FOR,
-        },
-        storage_options=home.delta_options(),
-    )
+    try:
+        DeltaTable.create(
+            home.table_uri,
+            schema=schema.READINGS,
+            mode="ignore",
+            partition_by=PARTITION_BY,
+            configuration={
+                "delta.logRetentionDuration": KEPT_FOR,
+                "delta.deletedFileRetentionDuration": KEPT_FOR,
+            },
+            storage_options=home.delta_options(),
+            commit_properties=CommitProperties(max_commit_retries=0),
+        )
+    except CommitFailedError:
+        return  # it came first; the caller looks again
 
 
 def _add_columns(delta: DeltaTable, missing: list[pa.Field]) -> None:

@@ -16,7 +16,8 @@ from batch_fracture.errors import BooksError
 from batch_fracture.failpoints import step
 from batch_fracture.privacy import PseudonymKey, links, pseudonymise
 from batch_fracture.results import parquet
-from batch_fracture.results.work import Manifest, WorkFolder
+from batch_fracture.results.manifest import Manifest
+from batch_fracture.results.work import WorkFolder
 
 COUNTED = ("status", "error_code", "fracture", "engine")
 _DIGEST = b"batch_fracture.reading_ids"
@@ -152,7 +153,10 @@ class UnitWriter:
             unit = int(stem) if suffix == "parquet" and stem.isdigit() else self._manifest.num_units
             if unit < self._manifest.num_units:
                 try:
-                    rows = check_unit(folder.get(file.name) or b"", unit, self._manifest.unit_ids(unit))
+                    planned = self._manifest.unit_ids(unit)
+                    rows = check_unit(folder.get(file.name) or b"", unit, planned)
+                    if self._manifest.purpose.pseudonym_key_id:
+                        check_links(folder.get(unit_name(self._work.restricted, unit)) or b"", unit, planned)
                     self.finished[unit] = tally(rows)
                     continue
                 except (BooksError, OSError, pa.ArrowInvalid):
@@ -196,6 +200,18 @@ def check_unit(content: bytes, unit: int, planned: set[str]) -> pa.Table:
     ):
         raise BooksError(f"unit {unit} is not a unit file of this version")
     return rows
+
+
+def check_links(content: bytes, unit: int, planned: set[str]) -> None:
+    """Prove that the links of a unit name every planned row.
+
+    Raises:
+        BooksError: they do not.
+        OSError, pyarrow.ArrowInvalid: the file is damaged.
+    """
+    ids = parquet.decode(content, ["reading_id"])["reading_id"].to_pylist()
+    if len(ids) != len(planned) or set(ids) != planned:
+        raise BooksError(f"the links of unit {unit} are not whole")
 
 
 def _digest(rows: pa.Table) -> str:

@@ -1,16 +1,13 @@
-"""A run in progress: its folder, and the manifest that fixes what it is."""
+"""The folder of a run in progress, and its manifest there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from batch_fracture.errors import ResultsError
@@ -18,92 +15,12 @@ from batch_fracture.failpoints import step
 from batch_fracture.results import parquet
 from batch_fracture.results.folder import Stored
 from batch_fracture.results.home import Home
+from batch_fracture.results.manifest import Manifest, Purpose
+from batch_fracture.store.failures import is_denied
 
 _KEY = b"batch_fracture"
 FORMAT = 2
 REMOVED_AFTER_S = 3600.0
-HASHED_ROWS = 65_536
-
-
-@dataclass(frozen=True, kw_only=True)
-class Purpose:
-    """What a run was asked to do. An unfinished run with an equal purpose is resumed."""
-
-    sources: tuple[str, ...]
-    s3_endpoint: str | None
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    model: str
-    model_digest: str
-    engine: str
-    """As asked for; `auto` when the run is to choose."""
-    operating_point: str
-    threshold: float
-    settings: dict[str, Any]
-    """`ReadingSettings` as a dictionary."""
-    settings_digest: str
-    order: str
-    limit: int | None
-    reread: bool
-    retry_failed: bool
-    pseudonym_key_id: str | None
-    """Names the key whose pseudonyms stand for names and UIDs; None leaves them as they are."""
-    shown_sources: tuple[str, ...]
-    """`sources` as the run record may name them."""
-
-    @property
-    def key(self) -> str:
-        """Canonical text; equal for equal purposes."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The immutable plan of a run: every image it will read, cut into units, and where the plan stood."""
-
-    run_id: str
-    purpose: Purpose
-    images: pa.Table
-    """`schema.MANIFEST`."""
-    read_date: date
-    base_version: int
-    """Table version that the plan was made against."""
-    listed: int
-    unchanged: int
-    not_planned: int
-    """Images left for later because of `--limit`."""
-    started_at: int
-    """Microseconds since 1970 UTC."""
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        """Row at which each unit begins, and the end; units stand in order."""
-        units = self.images["unit"].to_numpy()
-        starts: list[int] = np.searchsorted(units, np.arange(units[-1] + 2) if len(units) else [0]).tolist()
-        return starts
-
-    @property
-    def num_units(self) -> int:
-        """Units are numbered from 0."""
-        return len(self._starts) - 1
-
-    def unit_size(self, unit: int) -> int:
-        """Number of images in a unit."""
-        return self._starts[unit + 1] - self._starts[unit]
-
-    def unit_ids(self, unit: int) -> set[str]:
-        """Reading ids of a unit."""
-        ids = self.images["reading_id"].slice(self._starts[unit], self.unit_size(unit))
-        return set(ids.to_pylist())
-
-
-def run_id_of(images: pa.Table, purpose: Purpose, read_date: date, base_version: int) -> str:
-    """Deterministic name: date and hash over manifest, purpose and base version."""
-    digest = hashlib.sha256(f"{purpose.key}\0{read_date}\0{base_version}".encode())
-    for batch in images.select(["reading_id", "unit"]).to_batches(max_chunksize=HASHED_ROWS):
-        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        digest.update("".join(f"\0{reading_id}{unit}" for reading_id, unit in rows).encode())
-    return f"{read_date:%Y%m%d}-{digest.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +45,16 @@ class WorkFolder:
 
     def manifest_content(self) -> bytes | None:
         """The manifest's file, wherever it lies; None when there is none."""
-        names = (f"{folder}/{_MANIFEST}" for folder in (self.path, self.restricted))
-        return next((content for name in names if (content := self.home.folder.get(name))), None)
+        content = self.home.folder.get(f"{self.path}/{_MANIFEST}")
+        if content is None and _MANIFEST in (_seen(self.home, self.restricted) or ()):
+            content = self.home.folder.get(f"{self.restricted}/{_MANIFEST}")
+        return content
 
     @property
     def has_manifest(self) -> bool:
-        """Whether this is a run in progress."""
-        return any(_MANIFEST in self.home.folder.children(name) for name in (self.path, self.restricted))
+        """Whether this is a run in progress, as far as this user may see: `links/` may be closed."""
+        seen = _seen(self.home, self.restricted)
+        return seen is None or _MANIFEST in seen or _MANIFEST in self.home.folder.children(self.path)
 
     def remove(self) -> None:
         """Remove the folder, its manifest first: one with a manifest has all that its run has finished."""
@@ -189,11 +109,15 @@ def write_manifest(home: Home, manifest: Manifest) -> WorkFolder:
 
 
 def read_manifest(work: WorkFolder) -> Manifest | None:
-    """The manifest of a work folder; None when it is gone, damaged, or of another version of this program."""
+    """The manifest of a work folder; None when it is gone, damaged, of another version, or not for this user.
+
+    Raises:
+        ResultsError, StoreError: the store could not be read.
+    """
     try:
         images = parquet.decode(work.manifest_content() or b"")
         header: dict[str, Any] = json.loads((images.schema.metadata or {})[_KEY])
-    except (OSError, ResultsError, pa.ArrowInvalid, KeyError, ValueError):
+    except (OSError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     if header.pop("format", None) != FORMAT:
         return None
@@ -229,5 +153,15 @@ def old_rests(home: Home) -> list[WorkFolder]:
 
 
 def _work_folders(home: Home) -> list[WorkFolder]:
-    run_ids = home.folder.children(Home.WORK) | home.folder.children(f"{Home.LINKS}/{Home.WORK}")
+    run_ids = home.folder.children(Home.WORK) | (_seen(home, f"{Home.LINKS}/{Home.WORK}") or set())
     return [WorkFolder(home=home, run_id=run_id) for run_id in sorted(run_ids)]
+
+
+def _seen(home: Home, folder: str) -> set[str] | None:
+    """What is in a folder below `links/`; None when this user may not look."""
+    try:
+        return home.folder.children(folder)
+    except ResultsError as error:
+        if isinstance(error.__cause__, Exception) and is_denied(error.__cause__):
+            return None
+        raise

@@ -45,9 +45,14 @@ class Patterns:
 
 
 class Listing:
-    """Collects rows of `schema.LISTING` from any thread, then sorts them and drops repetitions."""
+    """Collects rows of `schema.LISTING` from any thread, then sorts them and drops repetitions.
 
-    def __init__(self) -> None:
+    Args:
+        secret: no message may name an object.
+    """
+
+    def __init__(self, *, secret: bool = False) -> None:
+        self._secret = secret
         self._batches: list[pa.RecordBatch] = []
         self._names: defaultdict[str, set[bytes]] = defaultdict(set)
         self._lock = threading.Lock()
@@ -89,7 +94,13 @@ class Listing:
             named = pc.is_in(table["image_uri"], value_set=table["image_uri"].filter(odd).combine_chunks())
             shared = table["image_uri"].filter(pc.and_not(named, odd)).to_pylist()
         if shared:
-            raise SourceError(f"two objects are named {shared[0]!r} in UTF-8; rename one")
+            named = "" if self._secret else f", such as {shared[0]!r}"
+            raise SourceError(
+                f"{len(shared):,} names stand for two objects each once they are written in UTF-8{named}; "
+                "rename those that are not valid UTF-8"
+                + "; a --dry-run without --pseudonym-key-file names one"
+                * self._secret
+            )
 
 
 class Buffer:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batch_fracture.codes import Code
-from batch_fracture.errors import ImageError, SourceError
+from batch_fracture.errors import ImageError
 from batch_fracture.store.columns import UNLISTED, Buffer, Listing, Patterns
-from batch_fracture.store.failures import LISTING_MESSAGES
+from batch_fracture.store.failures import LISTING_MESSAGES, source_error
 
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which is what analysts' tools can hold; a version keeps the exact time."""
@@ -46,7 +46,8 @@ def list_disk(sources: Sequence[str], listing: Listing, patterns: Patterns, leav
         leave_out: a folder that is not entered, such as the results behind a link.
 
     Raises:
-        SourceError: a source does not exist or cannot be opened.
+        SourceError: a source does not exist or may not be opened.
+        StoreError: the disk failed.
     """
     seen = {_identity(Path(leave_out).stat())} if leave_out and Path(leave_out).exists() else set()
     with Buffer(listing) as rows:
@@ -94,7 +95,7 @@ def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]
     try:
         top = Path(source).stat()
     except OSError as error:
-        raise SourceError(f"source {source!r}: {error.strerror}; name an existing folder or file") from error
+        raise source_error(source, error) from error
     if not stat.S_ISDIR(top.st_mode):
         yield source, _entry(source, top)
         return
@@ -115,7 +116,7 @@ def _walk(source: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Entry]
                         yield child.path, _child_entry(child)
         except OSError as error:
             if folder == source:
-                raise SourceError(f"source {source!r}: {error.strerror}") from error
+                raise source_error(source, error) from error
             yield folder + "/", _unlisted(folder + "/", error)
             continue
         for child in sorted(inner, key=lambda child: child.name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import io
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +105,7 @@ def read_rows(path: Path, source: str, *, name: str, columns: Sequence[str] | No
         SourceError: it cannot be read, or is not what its name says.
     """
     kind = "Parquet" if name.endswith(".parquet") else "CSV"
+    remedy = "; is it whole? save it as UTF-8" if kind == "CSV" else ""
     batches = _parquet_batches(path) if kind == "Parquet" else _csv_batches(path, name, columns)
     first = 1
     try:
@@ -113,7 +113,9 @@ def read_rows(path: Path, source: str, *, name: str, columns: Sequence[str] | No
             yield Rows(source, first, dict(zip(map(_plain, batch.schema.names), batch.columns, strict=True)))
             first += len(batch)
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise SourceError(f"list {source!r}: it cannot be read as {kind}") from error
+        if getattr(error, "errno", None):
+            raise source_error(source, error) from error
+        raise SourceError(f"list {source!r}: it cannot be read as {kind}{remedy}") from error
 
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -125,11 +127,10 @@ def _csv_batches(path: Path, name: str, columns: Sequence[str] | None) -> Iterat
     texts = csv.ConvertOptions(column_types={f"f{number}": pa.string() for number in range(MAX_COLUMNS)})
     read = csv.ReadOptions(autogenerate_column_names=True, block_size=_CSV_BLOCK_BYTES)
     parse = csv.ParseOptions(newlines_in_values=True)
-    with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-        text = _Lines(file)
-        if text.empty:
-            return
-        stream = pa.PythonFile(text, mode="r")
+    stream = _csv_stream(path, is_gzip=name.endswith(".gz"))
+    if stream is None:
+        return
+    with stream:
         for batch in csv.open_csv(stream, read_options=read, parse_options=parse, convert_options=texts):
             if columns is None:
                 columns = [str(column[0]).removeprefix("\ufeff") for column in batch.columns]
@@ -139,24 +140,17 @@ def _csv_batches(path: Path, name: str, columns: Sequence[str] | None) -> Iterat
             yield pa.RecordBatch.from_arrays(batch.columns, names)
 
 
-class _Lines(io.RawIOBase):
-    """A file whose last line ends with a newline: Arrow's reader refuses a single line without."""
+def _csv_stream(path: Path, *, is_gzip: bool) -> pa.NativeFile | None:
+    """The text of a CSV file; None when it is empty.
 
-    def __init__(self, file: gzip.GzipFile | io.BufferedReader) -> None:
-        self._file, self._start = file, file.read(1)
-        self.empty = not self._start
-
-    def readable(self) -> bool:
-        """Arrow asks."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; fewer than asked for only at the end."""
-        wanted = size - 1 if size > 0 else -1  # one is left for the newline
-        content = self._start + self._file.read(wanted - len(self._start) if size > 0 else -1)
-        self._start = b""
-        at_end = content and (size < 0 or len(content) < wanted)
-        return content + b"\n" if at_end and not content.endswith(b"\n") else content
+    Never a Python object: Arrow's threads would still read ahead from it when the process ends, and abort it.
+    """
+    with gzip.open(path) if is_gzip else path.open("rb") as file:
+        start = file.read(_CSV_BLOCK_BYTES)
+        is_whole = len(start) < _CSV_BLOCK_BYTES
+    if is_whole:  # with a newline at its end: Arrow's reader refuses a single line without
+        return pa.BufferReader(start if start.endswith(b"\n") else start + b"\n") if start else None
+    return pa.input_stream(path, compression="gzip" if is_gzip else None)
 
 
 def _plain(name: str) -> str:

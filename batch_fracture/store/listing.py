@@ -27,6 +27,7 @@ def list_images(
     exclude: Sequence[str] = (),
     leave_out: Path | str | None = None,
     access: Access = FROM_ENVIRONMENT,
+    secret: bool = False,
 ) -> pa.Table:
     """List every object of the sources, once.
 
@@ -38,18 +39,29 @@ def list_images(
         exclude: likewise; excluded objects are not listed.
         leave_out: a folder or prefix that is not entered, such as the results.
         access: how buckets are reached.
+        secret: no message may name an object; sources are named as they are given.
 
     Returns:
         Table of `schema.LISTING`, sorted by image_uri, one row per object.
 
     Raises:
-        SourceError: a source does not exist, cannot be listed, or two objects have one name in UTF-8.
+        SourceError: a source does not exist, may not be listed, or two objects have one name in UTF-8.
+        StoreError: the store is not reached, or failed.
         ConfigError: there are no credentials, or the endpoint is none.
     """
+    listing, patterns = Listing(secret=secret), Patterns(include, exclude)
+    apart = "" if leave_out is None else str(leave_out)
+    folders = _list_all_but_disk(sources, listing, patterns, access)
+    list_disk(folders, listing, patterns, None if bucket.is_bucket(apart) else apart)
+    return _without(listing.table(), apart) if bucket.is_bucket(apart) else listing.table()
+
+
+def _list_all_but_disk(
+    sources: Sequence[str], listing: Listing, patterns: Patterns, access: Access
+) -> list[str]:
+    """List what is named by lists or lies in buckets; the folders and files that are left."""
     from batch_fracture.store import lists  # noqa: PLC0415 - few sources are lists
 
-    listing, patterns = Listing(), Patterns(include, exclude)
-    apart = "" if leave_out is None else str(leave_out)
     folders = []
     for source in sources:
         if lists.is_list(source):
@@ -58,8 +70,7 @@ def list_images(
             _list_bucket(source, listing, patterns, access)
         else:
             folders.append(source)
-    list_disk(folders, listing, patterns, None if bucket.is_bucket(apart) else apart)
-    return _without(listing.table(), apart) if bucket.is_bucket(apart) else listing.table()
+    return folders
 
 
 def _without(table: pa.Table, prefix: str) -> pa.Table:

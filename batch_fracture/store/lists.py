@@ -7,7 +7,6 @@ the list's folder.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,6 +20,7 @@ from batch_fracture.store.columns import Listing, Patterns, bare_etags
 from batch_fracture.store.inventory import MANIFEST_NAME, list_inventory
 from batch_fracture.store.list_files import Rows, at_hand, read_rows
 from batch_fracture.store.lookup import complete
+from batch_fracture.store.sources import absolute
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -79,7 +79,7 @@ def _resolved(rows: Rows, at: int, uri: str | None, folder: str) -> str:
     if scheme is None:
         if bucket.is_bucket(folder) and not uri.startswith("/"):
             return folder + uri
-        return os.path.abspath(uri if uri.startswith("/") else folder + uri)  # noqa: PTH100 - see `sources`
+        return absolute(uri if uri.startswith("/") else folder + uri)
     if scheme[1] in bucket.SCHEMES:
         if not bucket.is_bucket(uri) or not bucket.split(uri)[2]:
             rows.refuse("the URI names no object", at)
@@ -88,4 +88,4 @@ def _resolved(rows: Rows, at: int, uri: str | None, folder: str) -> str:
         known = ", ".join(f"{known}://" for known in (*bucket.SCHEMES, "file"))
         rows.refuse(f"the URI is of an unknown kind; known are paths and {known}", at)
     path = unquote(uri.split("://", 1)[1].removeprefix("localhost"), errors="surrogateescape")
-    return os.path.abspath(path)  # noqa: PTH100 - as above
+    return absolute(path)

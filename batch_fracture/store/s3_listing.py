@@ -1,14 +1,13 @@
 """Listing of a prefix in S3, many sub-prefixes at once.
 
-Folders are looked for level by level until there are enough of them; each is then listed to its depth. Keys
-of upper levels are taken on the way, and what two requests saw is one row in the end.
+A prefix of more than a page is split into its folders while there is not enough to do in parallel; what is
+not split is listed to its depth. Both are complete whatever the order in which a server sorts its keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pyarrow as pa
 
@@ -21,11 +20,8 @@ from batch_fracture.store.s3_pages import Page, Pages, decoded
 
 AT_ONCE = 16
 """Requests in flight."""
-ENOUGH_PREFIXES, MAX_LEVELS = 64, 12
-"""Where the search for folders ends."""
-MANY_PREFIXES = 3_000
-"""More folders than this are not asked one by one: what holds them is listed as a whole."""
-_T = TypeVar("_T")
+ENOUGH_TASKS = 64
+"""Prefixes that wait or are being listed; beyond that none is split."""
 
 
 def list_s3(source: str, bucket: str, key: str, access: Access, rows: Rows) -> None:
@@ -106,39 +102,44 @@ def _alone(pages: Pages, key: str) -> Iterable[Page]:
 
 
 def _in_parallel(pages: Pages, prefix: str, rows: Rows) -> None:
-    level, whole = [prefix], list[str]()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="listing") as pool:
-        for _ in range(MAX_LEVELS):
-            if not level or len(level) + len(whole) >= ENOUGH_PREFIXES:
-                break
-            found = _each(pool, lambda above: _folders(pages, above, prefix, rows), level)
-            whole += [above for above, folders in zip(level, found, strict=True) if folders is None]
-            below = [folder for folders in found for folder in folders or ()]
-            if len(below) > MANY_PREFIXES:
-                break
-            level = below
-        _each(pool, lambda above: rows.take_all(pages.below(above), prefix), list({*whole, *level}))
+        running = {pool.submit(_list, pages, prefix, prefix, rows, may_split=True)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for task in done:
+                    for folder in task.result():
+                        may_split = len(running) < ENOUGH_TASKS
+                        running.add(pool.submit(_list, pages, folder, prefix, rows, may_split=may_split))
+        finally:
+            for task in running:
+                task.cancel()
 
 
-def _folders(pages: Pages, above: str, prefix: str, rows: Rows) -> list[str] | None:
-    """The folders just below a prefix, whose own objects are taken; None: list it as one."""
-    folders: list[str] = []
-    for page in pages.below(above, one_level=True):
-        names = [decoded(name) for name in page.prefixes]
-        readable = [name for name in names if isinstance(name, str)]
-        folders += readable
-        if len(folders) > MANY_PREFIXES or len(readable) < len(names):
-            return None
-        rows.take(page, prefix)
+def _list(pages: Pages, above: str, prefix: str, rows: Rows, *, may_split: bool) -> list[str]:
+    """Take all that is below a prefix; or its own objects, and return its folders for others to list."""
+    whole = pages.below(above)
+    first = next(whole)
+    if first.token is not None and may_split and _num_folders(first, above) < AT_ONCE:
+        folders = _split(pages, above, prefix, rows)
+        if folders is not None:
+            return folders
+    rows.take(first, prefix)
+    rows.take_all(whole, prefix)
+    return []
+
+
+def _num_folders(page: Page, above: str) -> int:
+    """Folders that a page of keys reaches into; of many, each holds too little to be asked for by itself."""
+    below = (key[len(above) :] for key in map(decoded, page.keys) if isinstance(key, str))
+    return len({key.partition("/")[0] for key in below if "/" in key})
+
+
+def _split(pages: Pages, above: str, prefix: str, rows: Rows) -> list[str] | None:
+    """The folders just below a prefix, whose own objects are taken; None when one page does not hold them."""
+    level = next(pages.below(above, one_level=True))
+    folders = [name for name in map(decoded, level.prefixes) if isinstance(name, str)]
+    if level.token is not None or len(folders) < len(level.prefixes):
+        return None
+    rows.take(level, prefix)
     return folders
-
-
-def _each(pool: ThreadPoolExecutor, work: Callable[[str], _T], prefixes: list[str]) -> list[_T]:
-    """The results in order; after the first failure nothing new is begun."""
-    tasks = [pool.submit(work, prefix) for prefix in prefixes]
-    try:
-        return [task.result() for task in tasks]
-    finally:
-        for task in tasks:
-            task.cancel()
-        wait(tasks)

@@ -14,10 +14,11 @@ from xml.etree import ElementTree as ET
 
 from batch_fracture.errors import SourceError
 from batch_fracture.store.bucket import Access, new_s3_client
-from batch_fracture.store.failures import source_error
 
 _EMPTY = b"<ListBucketResult/>"
 _PAGE = "batch-fracture-page"
+MAX_KEYS = 1000
+"""Of a page; S3 gives no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,6 @@ class Pages:
         bucket: its name.
         access: how to reach it.
         source: as the user named it, for messages.
-        at_once: requests in flight at the most.
     """
 
     def __init__(self, bucket: str, access: Access, source: str) -> None:
@@ -65,7 +65,12 @@ class Pages:
             BotoCoreError: it was not reached.
             SourceError: the pages lead in a circle.
         """
-        wanted: dict[str, str] = {"Bucket": self._bucket, "Prefix": prefix, "EncodingType": "url"}
+        wanted: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Prefix": prefix,
+            "EncodingType": "url",
+            "MaxKeys": MAX_KEYS,
+        }
         if one_level:
             wanted["Delimiter"] = "/"
         while True:
@@ -76,24 +81,6 @@ class Pages:
             if page.token == wanted.get("ContinuationToken"):
                 raise SourceError(f"source {self._source!r}: the store's listing leads in a circle")
             wanted["ContinuationToken"] = page.token
-
-    def holds(self, key: str) -> dict[str, Any] | None:
-        """What S3 says of one object (HeadObject); None when it is not there.
-
-        Raises:
-            SourceError: it cannot be asked.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buckets need it
-
-        try:
-            found: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-                return None
-            raise source_error(self._source, error) from error
-        except BotoCoreError as error:
-            raise source_error(self._source, error) from error
-        return found
 
 
 def parse_page(body: bytes) -> Page:

@@ -10,6 +10,7 @@ from batch_fracture.errors import ConfigError
 from batch_fracture.store import bucket
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/(?=[^/])")
 
 
 def outermost(sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -30,15 +31,29 @@ def lies_inside(location: str, source: str) -> bool:
     return _resolved(location).is_relative_to(_resolved(source))
 
 
+def absolute(path: str) -> str:
+    """An absolute path with its `.` and `..` folded; links keep their names."""
+    return one_root(os.path.abspath(path))  # noqa: PTH100 - `resolve()` would rename what links name
+
+
+def one_root(path: str) -> str:
+    """A path that begins with one slash; POSIX lets two at its start mean something else, Linux does not."""
+    return "/" + path.lstrip("/") if path.startswith("//") else path
+
+
+def meant(location: str) -> str | None:
+    """What somebody meant who wrote `s3:/bucket/x`, which would be a folder on disk; None for all else."""
+    return _ONE_SLASH.sub(r"\1://", location, count=1) if _ONE_SLASH.match(location) else None
+
+
 def _resolved(path: str) -> Path:
     try:
-        return Path(path).resolve()
+        return Path(one_root(path)).resolve()
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"{path!r}: its links lead in a circle; name the folder itself") from error
 
 
 def _absolute(source: str) -> str:
-    """`abspath` folds `..`; `resolve()` would rename what links name."""
     if not source:
         raise ConfigError("a SOURCE is empty; name a folder or a file (is a shell variable unset?)")
     try:
@@ -50,7 +65,9 @@ def _absolute(source: str) -> str:
     if _SCHEME.match(source):
         known = ", ".join(f"{scheme}://BUCKET/PREFIX" for scheme in bucket.SCHEMES)
         raise ConfigError(f"source {source!r}: name a folder, a file, or one of {known}")
-    return os.path.abspath(source)  # noqa: PTH100 - see above
+    if uri := meant(source):
+        raise ConfigError(f"source {source!r}: was {uri!r} meant? Name a folder of that name as ./{source}")
+    return absolute(source)
 
 
 def _is_below(location: str, source: str) -> bool:
