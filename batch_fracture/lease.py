@@ -120,9 +120,7 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEWED_EVERY_S):
-            with contextlib.suppress(
-                WriteError, ResultsError, StoreError
-            ):  # what ails the store may be over next time
+            with contextlib.suppress(WriteError, ResultsError, StoreError):  # it may be over next time
                 if self._folder.get(self._name) is not None:
                     self._folder.put(self._name, _sign_of_life())
 

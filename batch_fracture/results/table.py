@@ -88,7 +88,7 @@ class ReadingsTable:
                 table._sync_log()
                 table = cls.open(home) or table
         except (DeltaError, OSError) as error:
-            raise results_error(home.table_uri, error) from error
+            raise results_error(f"{home.uri}: cannot be written", error) from error
         return table
 
     @property
