@@ -11,6 +11,7 @@ import click
 from batch_fracture import __version__
 from batch_fracture.cli_doctor import doctor
 from batch_fracture.cli_export import export
+from batch_fracture.cli_options import JSON, S3_ENDPOINT
 from batch_fracture.cli_run import run
 from batch_fracture.cli_runs import runs
 from batch_fracture.errors import BatchFractureError
@@ -19,10 +20,6 @@ INTERRUPTED = 4
 _RESULTS = click.option(
     "--results", required=True, metavar="URI", help="Folder or s3:// location that `run` wrote to."
 )
-_ENDPOINT = click.option(
-    "--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]"
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object last, for machines.")
 
 
 def main() -> None:
@@ -80,9 +77,9 @@ cli.add_command(doctor)
 
 @cli.command()
 @_RESULTS
-@_ENDPOINT
+@S3_ENDPOINT
 @click.argument("sql")
-@_JSON
+@JSON
 def query(results: str, s3_endpoint: str | None, sql: str, *, as_json: bool) -> None:
     """Run one SQL statement (DuckDB) on the views readings, latest, latest_by_study and runs.
 
@@ -114,7 +111,7 @@ def bundle() -> None:
 
 @bundle.command("show")
 @click.argument("name")
-@_JSON
+@JSON
 def bundle_show(name: str, *, as_json: bool) -> None:
     """Print what a bundle is: architecture, input, operating points, figures.
 
@@ -134,7 +131,7 @@ def bundle_show(name: str, *, as_json: bool) -> None:
 
 @bundle.command("verify")
 @click.argument("name")
-@_JSON
+@JSON
 def bundle_verify(name: str, *, as_json: bool) -> None:
     """Check every file of a bundle against its sha256; exit 2 when one differs.
 
@@ -156,7 +153,7 @@ def bundle_verify(name: str, *, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@_JSON
+@JSON
 def demo(folder: Path, *, as_json: bool) -> int:
     """Draw a synthetic archive in DIR, run the job on it, show the tables.
 

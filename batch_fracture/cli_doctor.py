@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from batch_fracture.cli_options import JSON, S3_ENDPOINT
+
 
 def _modalities(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
     named = tuple(part.strip().upper() for part in value.split(",") if part.strip())
@@ -16,7 +18,7 @@ def _modalities(_context: click.Context, _parameter: click.Parameter, value: str
 
 @click.command()
 @click.option("--results", metavar="URI", help="Also check this results location.")
-@click.option("--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]")
+@S3_ENDPOINT
 @click.option(
     "--contact-sheet",
     metavar="DIR",
@@ -44,7 +46,7 @@ def _modalities(_context: click.Context, _parameter: click.Parameter, value: str
     metavar="LIST|all",
     help="DICOM modalities on the contact sheet.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last, for machines.")
+@JSON
 def doctor(
     results: str | None,
     s3_endpoint: str | None,

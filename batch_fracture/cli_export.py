@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from batch_fracture.cli_options import JSON, S3_ENDPOINT
+
 LINE_EVERY_S = 10.0
 
 
@@ -21,11 +23,11 @@ LINE_EVERY_S = 10.0
     help="A version such as 12, or the newest one committed by a time: 2026-11-23 (the end of that day, UTC) "
     "or 2026-11-23T06:00:00+01:00 (UTC when it names no offset).  [default: the newest version]",
 )
-@click.option("--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]")
+@S3_ENDPOINT
 @click.option(
     "--verify", metavar="DIR", help="Only check the sealed copy in DIR; the results are not needed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object last, for machines.")
+@JSON
 def export(**flags: Any) -> None:
     """Write a sealed plain-Parquet copy of one version of the table, with the sha256 of every file.
 

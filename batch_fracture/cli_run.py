@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from batch_fracture.cli_options import S3_ENDPOINT
+
 
 def _split(_context: click.Context, _parameter: click.Parameter, value: Any) -> tuple[str, ...]:
     """`CR,DX,RG`, or the same as a list in the configuration file."""
@@ -79,7 +81,7 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
     metavar="LIST|all",
     help="DICOM modalities to read.",
 )
-@click.option("--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]")
+@S3_ENDPOINT
 @click.option(
     "--pseudonym-key-file",
     metavar="FILE",

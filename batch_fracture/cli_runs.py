@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from batch_fracture.cli_options import JSON, S3_ENDPOINT
+
 
 @click.group()
 @click.option("--results", required=True, metavar="URI", help="Location that `run` wrote its tables to.")
-@click.option("--s3-endpoint", metavar="URL", help="S3 server that is not AWS.  [default: AWS_ENDPOINT_URL]")
+@S3_ENDPOINT
 @click.pass_context
 def runs(context: click.Context, results: str, s3_endpoint: str | None) -> None:
     """Look at the runs of a results location, give up dead ones, remove their rests.
@@ -25,11 +27,8 @@ def runs(context: click.Context, results: str, s3_endpoint: str | None) -> None:
     context.obj = find_home(results, access=Access(s3_endpoint=s3_endpoint))
 
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object last, for machines.")
-
-
 @runs.command("list")
-@_JSON
+@JSON
 @click.pass_obj
 def runs_list(home: Any, *, as_json: bool) -> None:
     """Ended runs with their counts, and those that are under way or were cut off.
@@ -50,7 +49,7 @@ def runs_list(home: Any, *, as_json: bool) -> None:
 
 @runs.command("show")
 @click.argument("run_id")
-@_JSON
+@JSON
 @click.pass_obj
 def runs_show(home: Any, run_id: str, *, as_json: bool) -> None:
     """All that is known of one run.
@@ -71,7 +70,7 @@ def runs_show(home: Any, run_id: str, *, as_json: bool) -> None:
 
 @runs.command("abandon")
 @click.argument("run_id")
-@_JSON
+@JSON
 @click.pass_obj
 def runs_abandon(home: Any, run_id: str, *, as_json: bool) -> None:
     """Give up a run that was cut off: what it read and did not commit is removed.
@@ -92,7 +91,7 @@ def runs_abandon(home: Any, run_id: str, *, as_json: bool) -> None:
 
 @runs.command("clean")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@_JSON
+@JSON
 @click.pass_obj
 def runs_clean(home: Any, *, dry_run: bool, as_json: bool) -> None:
     """Remove what runs that died left behind; runs under way and committed files are never touched.

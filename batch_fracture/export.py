@@ -28,7 +28,7 @@ from batch_fracture import __version__, durable, schema, sealed
 from batch_fracture.errors import ConfigError, ResultsError, WriteError
 from batch_fracture.failpoints import failpoint
 from batch_fracture.results import parquet
-from batch_fracture.results.history import LoggedFile, columns, contents, table_as_of
+from batch_fracture.results.history import LoggedFile, contents, table_as_of
 from batch_fracture.results.home import Home
 from batch_fracture.results.table import ReadingsTable
 from batch_fracture.sealed import Progress, Sealed
@@ -96,7 +96,7 @@ def _describe(table: ReadingsTable, committed_at: datetime, as_of: str | None) -
         "as_of": as_of,
         "exported_at": _text(datetime.now(UTC)),
         "code_version": __version__,
-        "columns": {name: str(schema.READINGS.field(name).type) for name in columns(table)},
+        "columns": {name: str(schema.READINGS.field(name).type) for name in table.columns()},
     }
 
 

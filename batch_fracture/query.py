@@ -13,9 +13,8 @@ from batch_fracture.errors import ConfigError, ResultsError
 from batch_fracture.results.home import find_home
 from batch_fracture.results.records import read_records
 from batch_fracture.results.table import ReadingsTable
-from batch_fracture.store import Access
+from batch_fracture.store import FROM_ENVIRONMENT, Access
 
-_ANYWHERE = Access()
 LATEST_SQL = f"""
 CREATE VIEW latest AS
 SELECT * FROM readings
@@ -47,7 +46,9 @@ by name), and how many images there are and were not read. Images of no known st
 out: together they are no study, and each alone stands in `latest`."""
 
 
-def connect(results: str, access: Access = _ANYWHERE, *, with_runs: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    results: str, access: Access = FROM_ENVIRONMENT, *, with_runs: bool = True
+) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the views of a results folder; the tables themselves are only read.
 
     Raises:
@@ -69,7 +70,7 @@ def connect(results: str, access: Access = _ANYWHERE, *, with_runs: bool = True)
     return connection
 
 
-def query(results: str, sql: str, access: Access = _ANYWHERE) -> pa.Table:
+def query(results: str, sql: str, access: Access = FROM_ENVIRONMENT) -> pa.Table:
     """The rows of one statement.
 
     Raises:

@@ -25,6 +25,7 @@ TESTED_WITH = {
     "copies": "test_results_commit.py",
     "manifest": "test_results_work.py",
     "proof": "test_results_commit.py",
+    "cli_options": "test_cli.py",
     "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
     "fit": "test_training_train.py",

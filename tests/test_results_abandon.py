@@ -9,6 +9,7 @@ from batch_fracture.errors import CommitError
 from batch_fracture.results.commit import abandon, commit_units
 from batch_fracture.results.home import Home
 from batch_fracture.results.table import ReadingsTable
+from batch_fracture.results.work import WorkFolder
 from batch_fracture.runs import clean
 
 
@@ -17,13 +18,19 @@ def table(home: Home) -> None:
     ReadingsTable.open_or_create(home)
 
 
-def test_abandoning_removes_copies_that_were_never_committed(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def copied(home: Home, monkeypatch: pytest.MonkeyPatch) -> WorkFolder:
+    """A run that died between its copies and its commit."""
     work, manifest = ready(home, 110)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(ReadingsTable, "commit", no_commit)
         commit_units(work, manifest, units_of(work, manifest))
+    return work
+
+
+def test_abandoning_removes_copies_that_were_never_committed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = copied(home, monkeypatch)
     assert globbed(home) == 110
     assert not abandon(work)
     assert [f.name for f in home.folder.files("") if "_delta_log" not in f.name] == []
@@ -57,10 +64,7 @@ def test_who_was_given_up_while_asleep_cannot_commit_what_was_removed(
 def test_an_abandoned_run_is_never_taken_for_a_committed_one(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work, manifest = ready(home, 110)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ReadingsTable, "commit", no_commit)
-        commit_units(work, manifest, units_of(work, manifest))
+    work = copied(home, monkeypatch)
     give_up = ReadingsTable.give_up
 
     def lose_the_answer(table: ReadingsTable, run_id: str, **names: str) -> bool:

@@ -15,11 +15,7 @@ from batch_fracture.results.home import Home
 from batch_fracture.results.manifest import Manifest
 from batch_fracture.results.proof import ProvenUnit
 from batch_fracture.results.table import NewFile, ReadingsTable
-from batch_fracture.results.units import (
-    COUNTED,
-    Tally,
-    tally,
-)
+from batch_fracture.results.units import COUNTED, Tally, tally
 from batch_fracture.results.work import WorkFolder
 
 MAX_CONFLICTS = 100
@@ -131,9 +127,8 @@ def abandon(work: WorkFolder) -> bool:
     table = ReadingsTable.open(work.home)
     committed = table is not None and table.holds_run(work.run_id)
     if table is not None and not committed and not table.gave_up(work.run_id):
-        day = f"{work.run_id[:4]}-{work.run_id[4:6]}-{work.run_id[6:8]}"
         with step("abandon", work.run_id):
-            table.give_up(work.run_id, read_date=day)
+            table.give_up(work.run_id, read_date=work.read_date)
         return abandon(work)  # whoever came first, or whatever became of the answer: look again
     if not committed:
         for copy in work.copies():

@@ -65,7 +65,7 @@ def _kept(work: WorkFolder, folder: str, unit: ProvenUnit, sha256: str) -> pa.Ta
 
 def _put(work: WorkFolder, name: str, content: bytes) -> None:
     """Put a copy, or find the same one there: its name is its content's."""
-    if not work.home.folder.put_once(name, content) and work.home.folder.get(name) != content:
+    if not work.home.folder.put_once(name, content):
         raise BooksError(f"run {work.run_id}: another file stands at {name}; remove it and run again")
 
 

@@ -47,11 +47,6 @@ def contents(table: ReadingsTable) -> list[LoggedFile]:
     return sorted(files, key=lambda file: file.name)
 
 
-def columns(table: ReadingsTable) -> list[str]:
-    """The columns of the handle's version; an older program's table has fewer than `schema.READINGS`."""
-    return [field.name for field in table.delta.schema().fields]
-
-
 def versions(table: ReadingsTable) -> dict[int, datetime]:
     """Every version that the log still tells of, and when it was committed (UTC)."""
     entries = sorted((int(entry["version"]), entry["timestamp"]) for entry in table.delta.history())

@@ -11,10 +11,9 @@ from typing import ClassVar
 from batch_fracture import durable
 from batch_fracture.errors import ResultsError
 from batch_fracture.results.folder import DiskFolder, Folder
-from batch_fracture.store import Access, bucket
+from batch_fracture.store import FROM_ENVIRONMENT, Access, bucket
 from batch_fracture.store.sources import meant, one_root
 
-_ANYWHERE = Access()
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]|%[0-9A-Fa-f]{2}|/read_date=")
 """What Delta's log decodes, what it takes for a separator, and what readers take for a partition."""
 _UNFIT_IN_BUCKET = re.compile(r"(^|/)/|(^|/)\.{1,2}(/|$)|[*?#\[\]]")
@@ -63,7 +62,7 @@ class Home:
 _OURS = frozenset({Home.READINGS, Home.RUNS, Home.WORK, Home.LINKS})
 
 
-def find_home(uri: str, *, create: bool = False, access: Access = _ANYWHERE) -> Home:
+def find_home(uri: str, *, create: bool = False, access: Access = FROM_ENVIRONMENT) -> Home:
     """Check a results location.
 
     Args:

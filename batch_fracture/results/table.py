@@ -62,7 +62,7 @@ class ReadingsTable:
         except (DeltaError, OSError) as error:
             raise results_error(home.table_uri, error) from error
         table = cls(delta, home)
-        if unknown := sorted(set(table._columns()) - set(schema.READINGS.names)):
+        if unknown := sorted(set(table.columns()) - set(schema.READINGS.names)):
             raise ResultsError(
                 f"results {home.uri}: a newer batch-fracture wrote them (column {unknown[0]!r}); upgrade"
             )
@@ -83,7 +83,7 @@ class ReadingsTable:
                 if table is None:
                     raise ResultsError(f"results {home.uri}: the table could not be made; run again")
                 table._sync_log()
-            while missing := [f for f in schema.READINGS if f.name not in table._columns()]:
+            while missing := [f for f in schema.READINGS if f.name not in table.columns()]:
                 _add_columns(table._delta, missing)
                 table._sync_log()
                 table = cls.open(home) or table
@@ -125,12 +125,12 @@ class ReadingsTable:
 
     def newest_key_id(self) -> str | None:
         """The key of the pseudonyms in the newest file; None for real names, and when there is none."""
-        for name in sorted(self.files(), reverse=True)[:1]:
-            rows = parquet.decode(self.home.folder.get(name) or b"")
-            if "pseudonym_key_id" in rows.column_names and len(rows):
-                key_id: str | None = rows["pseudonym_key_id"][0].as_py()
-                return key_id
-        return None
+        name = max(self.files(), default=None)
+        rows = None if name is None else parquet.decode(self.home.folder.get(name) or b"")
+        if not rows or "pseudonym_key_id" not in rows.column_names:
+            return None
+        key_id: str | None = rows["pseudonym_key_id"][0].as_py()
+        return key_id
 
     def holds_run(self, run_id: str) -> bool:
         """Whether that run was committed, as this handle sees it."""
@@ -191,7 +191,8 @@ class ReadingsTable:
         self._sync_log()
         return True
 
-    def _columns(self) -> list[str]:
+    def columns(self) -> list[str]:
+        """The columns of this version; an older program's table has fewer than `schema.READINGS`."""
         return [field.name for field in self._delta.schema().fields]
 
     def _sync_log(self) -> None:

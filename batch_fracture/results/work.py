@@ -39,6 +39,11 @@ class WorkFolder:
         return f"{Home.WORK}/{self.run_id}"
 
     @property
+    def read_date(self) -> str:
+        """The run's day, YYYY-MM-DD, which its name begins with."""
+        return f"{self.run_id[:4]}-{self.run_id[4:6]}-{self.run_id[6:8]}"
+
+    @property
     def restricted(self) -> str:
         """Name of the folder below `links/`."""
         return f"{Home.LINKS}/{Home.WORK}/{self.run_id}"
@@ -66,8 +71,7 @@ class WorkFolder:
 
     def copies(self) -> list[Stored]:
         """Files that stand in the table's and the links' folders under the run's name."""
-        day = f"{self.run_id[:4]}-{self.run_id[4:6]}-{self.run_id[6:8]}"
-        folders = (partition(name, day) for name in (Home.READINGS, Home.LINKS))
+        folders = (partition(name, self.read_date) for name in (Home.READINGS, Home.LINKS))
         files = [file for folder in folders for file in self.home.folder.files(f"{folder}/")]
         return [file for file in files if file.name.rpartition("/")[2].startswith(f"{self.run_id}-")]
 
