@@ -9,9 +9,9 @@ from batch_fracture.bundle import DEFAULT, SHIPPED, Bundle, open_bundle, sha256_
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32
 from batch_fracture.statistics import auroc
 from training.card import model_card
+from training.datasets import fracatlas_subset
 from training.evaluate import engine_logits, figures
 from training.inputs import Examples, read_examples
-from training.labels import read_labels
 from training.split import halve_by_group
 
 SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
@@ -46,7 +46,7 @@ def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
 def test_the_card_can_be_computed_again(bundle: Bundle) -> None:
     training = bundle.manifest["training"]
     assert sha256_of(LABELS) == training["labels_sha256"]
-    rows = [row for row in read_labels(LABELS, SHARED) if row.split == "val"]
+    rows = [row for row in fracatlas_subset.read(SHARED) if row.split == "val"]
     _, reporting = halve_by_group(rows, seed=training["split"]["seed"])
     examples = read_examples(LABELS, reporting, bundle.input)
     logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=2)

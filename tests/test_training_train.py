@@ -34,7 +34,7 @@ def draw_images(folder: Path) -> Path:
     random = np.random.default_rng(0)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["path", "label", "group", "split", "region"])
+        table.writerow(["image_uri", "label", "group", "split", "region"])
         for number in range(64):
             label = number % 2
             grey_HW = random.integers(0, 90, (80, 60), np.uint8)
@@ -110,7 +110,7 @@ def test_end_to_end(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         *("train", "calibrate", "report"),
         *("epoch 1/2", "epoch 2/2"),
-        "AUROC 1.000 (0.756 to 1.000) on the reporting half",
+        "AUROC 1.000 (0.756 to 1.000) on the reporting part",
         done.stdout.splitlines()[-1],
     ]
     bundle = open_bundle(str(tmp_path / "bundle"))
