@@ -23,7 +23,7 @@ def command(*arguments: str | Path) -> Result:
 
 
 def draw(folder: Path, num: int = 24) -> Path:
-    """A folder for each label; two images a patient, P00_0.png and P00_1.png; one patient of three fractured."""
+    """A folder for each label; two images a patient, P00_0.png and P00_1.png; one of three is fractured."""
     for number in range(num):
         patient = number // 2
         below = folder / ("normal" if patient % 3 else "fractured")
@@ -56,10 +56,10 @@ def test_a_folder_becomes_a_table_that_training_takes(tmp_path: Path) -> None:
     again = tmp_path / "again.csv"
     command(images, "--layout", "folders", "--group-pattern", "(P[0-9]+)_", "--split", "--out", again)
     assert again.read_bytes() == out.read_bytes()
-    origin = json.loads(out.with_suffix(".json").read_text())
+    origin = json.loads(out.with_name(f"{out.name}.json").read_text())
     assert (origin["layout"], origin["groups_joined"], origin["left_out"]) == ("folders", 0, [])
     assert origin["split"]["dealt"] == {"seed": 0, "val_share": 0.3, "test_share": 0.0}
-    assert json.loads(again.with_suffix(".json").read_text())["split"] == origin["split"]
+    assert json.loads(again.with_name("again.csv.json").read_text())["split"] == origin["split"]
 
 
 def spoil(folder: Path) -> Path:
@@ -103,7 +103,7 @@ def test_bad_rows_are_left_out_when_asked(tmp_path: Path) -> None:
         *("fractured/P00_0.png", "fractured/P03_0.png", "fractured/P06_0.png"),
         *("normal/P90_0.png", "normal/P91_0.jpg", "normal/odd.png"),
     }
-    assert len(json.loads(out.with_suffix(".json").read_text())["left_out"]) == 4
+    assert len(json.loads(out.with_name(f"{out.name}.json").read_text())["left_out"]) == 4
 
 
 def test_look_alikes_of_two_patients_stay_on_one_side(tmp_path: Path) -> None:
@@ -151,7 +151,9 @@ def test_look_alikes_across_splits_of_a_table(tmp_path: Path) -> None:
     assert len(read_labels(out, tmp_path / "images")) == 25
     assert command(*arguments, "--skip-bad").exit_code == 0
     assert "twin.jpg" not in {row.name for row in read_labels(out, tmp_path / "images")}
-    assert command(*arguments, "--split").exit_code == 0  # dealt anew, together
+    dealt = command(*arguments, "--split")
+    assert dealt.exit_code == 0  # together
+    assert dealt.stdout.startswith("splits: dealt anew; those of the source are passed over\n")
     assert len(read_labels(out, tmp_path / "images")) == 25
 
 
@@ -184,6 +186,7 @@ def test_test_share(tmp_path: Path) -> None:
             "error: labels IMAGES/train_labeled_studies.csv: cannot be read (No such file ",
         ),
         (("--group-pattern", "P[0-9]"), "error: --group-pattern 'P[0-9]': it has no (group)"),
+        (("--out", "labels.json"), "error: --out labels.json: its name must end in .csv or .parquet"),
         (("--group-pattern", "("), "error: --group-pattern '(': missing ), unterminated subpattern"),
         (
             ("--test-share", "0.7"),
@@ -194,7 +197,7 @@ def test_test_share(tmp_path: Path) -> None:
 )
 def test_flags_that_do_not_fit(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     (tmp_path / "images").mkdir()
-    refused = command(tmp_path / "images", *arguments, "--out", tmp_path / "labels.csv")
+    refused = command(tmp_path / "images", "--out", tmp_path / "labels.csv", *arguments)
     assert refused.exit_code == 2
     assert message.replace("IMAGES", str(tmp_path / "images")) in refused.stderr
     assert not (tmp_path / "labels.csv").exists()

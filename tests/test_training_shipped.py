@@ -32,6 +32,17 @@ def test_small_whole_and_documented(bundle: Bundle) -> None:
     assert "CC BY 4.0" in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
+def test_a_card_of_a_table_with_a_test_split_says_so(bundle: Bundle) -> None:
+    fields = bundle.manifest | {
+        "training": bundle.manifest["training"] | {"split": {"by": "group", "seed": 0, "reporting": "test"}}
+    }
+    card = model_card(fields)
+    assert "On the **test images**:\n" in card
+    assert "in the choice of thresholds (by group, as the table of labels has it). Every" in card
+    assert "Thresholds and calibration come from the **validation images**:\n" in card
+    assert "half" not in card.partition("## Figures")[2].partition("## Training")[0]
+
+
 def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
     pixels_NSS = np.random.default_rng(0).integers(
         0, 256, (4, bundle.input.size, bundle.input.size), np.uint8

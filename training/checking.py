@@ -94,7 +94,7 @@ def check(
 
 
 def write(out: Path, checked: Checked, wanted: Wanted, *, source: Path, layout: str, about: str) -> None:
-    """Write the table and, under its name with the ending .json, where it came from.
+    """Write the table and, under its name and the ending .json, where it came from.
 
     Args:
         out: .csv or .parquet.
@@ -127,7 +127,7 @@ def write(out: Path, checked: Checked, wanted: Wanted, *, source: Path, layout: 
         "left_out": [problem.text for problem in checked.left_out],
     }
     text = json.dumps(origin, indent=2, ensure_ascii=False)
-    put(out.with_suffix(".json"), f"{text}\n".encode())
+    put(out.with_name(f"{out.name}.json"), f"{text}\n".encode())
 
 
 def _regrouped(

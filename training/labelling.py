@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.labels import LabelledImage, parse, warnings
 from training.problems import SHOWN, LabelsError, Problem, refuse
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from training.checking import Checked
     from training.contents import Look
 
+ENDINGS = (".csv", ".parquet")
 TABLE = "table"
 LAYOUT_NAMES = ("fracatlas", "fracatlas-subset", "mura", "grazpedwri", "folders", TABLE)
 _EPILOG = """\b
@@ -77,7 +79,11 @@ def main(
 
     try:
         wanted = Wanted(**flags)
+        if out.suffix not in ENDINGS:
+            raise ConfigError(f"--out {out}: its name must end in {' or '.join(ENDINGS)}")
         read = read_source(source, layout, images)
+        if wanted.split and any(row.split for row in read.rows):
+            print("splits: dealt anew; those of the source are passed over")
         checked = check(read.rows, read.problems, wanted, _progress)
         if checked.left_out:
             _show(checked.left_out, problems, f"{len(checked.left_out):,} problems, their rows left out")
@@ -156,7 +162,7 @@ def _counts(rows: Sequence[LabelledImage]) -> str:
 def _show(problems: Sequence[Problem], file: Path | None, headline: str) -> None:
     """The first problems, and where the others are."""
     if file:
-        file.write_text("".join(f"{problem.text}\n" for problem in problems), encoding="utf-8")
+        put(file, "".join(f"{problem.text}\n" for problem in problems).encode())
     click.echo(f"{headline}:", err=True)
     for problem in problems[:SHOWN]:
         click.echo(f"  {problem.text}", err=True)

@@ -96,12 +96,6 @@ def parse(table: Path, images: Path) -> tuple[list[LabelledImage], list[Problem]
         problems += found
         if not found:
             rows.append(_row(row, record, images))
-    if any(row.split for row in rows):
-        problems += [
-            Problem(text=f"row {row.row}: split is empty, but other rows have one")
-            for row in rows
-            if not row.split
-        ]
     return rows, problems
 
 
@@ -121,6 +115,12 @@ def table_problems(rows: Sequence[LabelledImage]) -> list[Problem]:
         for row in rows
         if row.boxes and not row.label
     ]
+    if any(row.split for row in rows):
+        problems += [
+            Problem(text=f"row {row.row}: split is empty, but other rows have one")
+            for row in rows
+            if not row.split
+        ]
     images: dict[str, LabelledImage] = {}
     groups: dict[str, LabelledImage] = {}
     for row in rows:
