@@ -67,8 +67,8 @@ def test_unreadable_images_stop_training_by_row(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"labels {tmp_path}/labels.csv: row 2: a.png cannot be read (GONE: No such file or directory); "
         "row 3: b.png cannot be read (TRUNCATED: the PNG has no end chunk); "
-        "python -m training.labels leaves such rows out with --skip-bad; "
-        "--allow-near-duplicates lets look-alikes pass"
+        "python -m training.labels leaves such rows out (--skip-bad) or deals splits that keep look-alikes "
+        "together (--split); --allow-near-duplicates lets look-alikes pass"
     )
 
 

@@ -17,8 +17,8 @@ from training.problems import Problem, refuse
 
 Inputs = npt.NDArray[np.uint8]
 _REMEDY = (
-    "python -m training.labels leaves such rows out with --skip-bad; "
-    "--allow-near-duplicates lets look-alikes pass"
+    "python -m training.labels leaves such rows out (--skip-bad) or deals splits that keep look-alikes "
+    "together (--split); --allow-near-duplicates lets look-alikes pass"
 )
 
 
