@@ -31,6 +31,12 @@ def grey(rows: int = 48, columns: int = 40, seed: int = 0) -> Grey:
     return np.clip(ramp_HW + noise_HW, 0, 255).astype(np.uint8)
 
 
+def picture(seed: int, rows: int = 90, columns: int = 70) -> Grey:
+    """Patches of random grey, uint8 (rows, columns): pictures of two seeds look different."""
+    patches = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 20), np.uint8))
+    return np.asarray(patches.resize((columns, rows), Image.Resampling.BICUBIC))
+
+
 def saved(image: Image.Image | npt.NDArray[Any], container: str, **options: Any) -> bytes:
     """The bytes of an image file."""
     file = io.BytesIO()

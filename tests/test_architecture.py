@@ -25,12 +25,15 @@ TESTED_WITH = {
     "copies": "test_results_commit.py",
     "manifest": "test_results_work.py",
     "proof": "test_results_commit.py",
+    "checking": "test_training_labelling.py",
     "cli_options": "test_cli.py",
     "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
     "fit": "test_training_train.py",
     "fold": "test_training_export.py",
+    "fracatlas_subset": "test_training_datasets_fracatlas.py",
     "network": "test_training_loop.py",
+    "problems": "test_training_labels.py",
     "settle": "test_run.py",
 }
 """Modules that are tested beside what they serve."""

@@ -10,7 +10,8 @@ from batch_fracture import decode
 from batch_fracture.preprocess import InputSpec, read_input
 from batch_fracture.settings import ReadingSettings
 from training.inputs import read_examples
-from training.labels import LabelledImage, LabelsError
+from training.labels import LabelledImage
+from training.problems import LabelsError
 
 SPEC = InputSpec(size=64)
 
@@ -57,15 +58,27 @@ def test_parts_keep_rows_and_pixels_together(tmp_path: Path) -> None:
     assert (part.num_fractured, part.num_groups) == (2, 2)
 
 
-def test_an_unreadable_image_stops_training_by_row(tmp_path: Path) -> None:
-    table = drawn(tmp_path, ["a.png", "b.png"])
+def test_unreadable_images_stop_training_by_row(tmp_path: Path) -> None:
+    table = drawn(tmp_path, ["a.png", "b.png", "c.png"])
+    (tmp_path / "a.png").unlink()
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:2000])
-    with pytest.raises(LabelsError, match=r"labels\.csv: row 3: b\.png cannot be read \(TRUNCATED"):
+    with pytest.raises(LabelsError) as refused:
         read_examples(tmp_path / "labels.csv", table, SPEC)
+    assert str(refused.value) == (
+        f"labels {tmp_path}/labels.csv: row 2: a.png cannot be read (GONE: No such file or directory); "
+        "row 3: b.png cannot be read (TRUNCATED: the PNG has no end chunk); "
+        "python -m training.labels leaves such rows out (--skip-bad) or deals splits that keep look-alikes "
+        "together (--split); --allow-near-duplicates lets look-alikes pass"
+    )
 
 
-def test_one_image_with_two_labels_stops_training(tmp_path: Path) -> None:
+def test_one_picture_with_two_labels_stops_training(tmp_path: Path) -> None:
     table = drawn(tmp_path, ["a.png", "b.png"])
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
     with pytest.raises(LabelsError, match=r"row 3: b\.png is the same image as row 2, with another label"):
+        read_examples(tmp_path / "labels.csv", table, SPEC, allow_near_duplicates=True)
+    Image.fromarray(np.asarray(Image.open(tmp_path / "a.png"))).save(tmp_path / "b.tif")
+    table = rows(tmp_path, ["a.png", "b.tif"])
+    with pytest.raises(LabelsError, match=r"row 3: b\.tif looks the same as row 2 \(0 of 256 bits differ\)"):
         read_examples(tmp_path / "labels.csv", table, SPEC)
+    assert len(read_examples(tmp_path / "labels.csv", table, SPEC, allow_near_duplicates=True).rows) == 2

@@ -9,9 +9,9 @@ from batch_fracture.bundle import DEFAULT, SHIPPED, Bundle, open_bundle, sha256_
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32
 from batch_fracture.statistics import auroc
 from training.card import model_card
+from training.datasets import fracatlas_subset
 from training.evaluate import engine_logits, figures
 from training.inputs import Examples, read_examples
-from training.labels import read_labels
 from training.split import halve_by_group
 
 SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
@@ -32,6 +32,17 @@ def test_small_whole_and_documented(bundle: Bundle) -> None:
     assert "CC BY 4.0" in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
+def test_a_card_of_a_table_with_a_test_split_says_so(bundle: Bundle) -> None:
+    fields = bundle.manifest | {
+        "training": bundle.manifest["training"] | {"split": {"by": "group", "seed": 0, "reporting": "test"}}
+    }
+    card = model_card(fields)
+    assert "On the **test images**:\n" in card
+    assert "in the choice of thresholds (by group, as the table of labels has it). Every" in card
+    assert "Thresholds and calibration come from the **validation images**:\n" in card
+    assert "half" not in card.partition("## Figures")[2].partition("## Training")[0]
+
+
 def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
     pixels_NSS = np.random.default_rng(0).integers(
         0, 256, (4, bundle.input.size, bundle.input.size), np.uint8
@@ -46,7 +57,7 @@ def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
 def test_the_card_can_be_computed_again(bundle: Bundle) -> None:
     training = bundle.manifest["training"]
     assert sha256_of(LABELS) == training["labels_sha256"]
-    rows = [row for row in read_labels(LABELS, SHARED) if row.split == "val"]
+    rows = [row for row in fracatlas_subset.read(SHARED) if row.split == "val"]
     _, reporting = halve_by_group(rows, seed=training["split"]["seed"])
     examples = read_examples(LABELS, reporting, bundle.input)
     logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=2)

@@ -34,16 +34,14 @@ def draw_images(folder: Path) -> Path:
     random = np.random.default_rng(0)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["path", "label", "group", "split", "region"])
+        table.writerow(["image_uri", "label", "group", "region"])
         for number in range(64):
             label = number % 2
             grey_HW = random.integers(0, 90, (80, 60), np.uint8)
             if label:
                 grey_HW[20:60, 20:40] += 120
             Image.fromarray(grey_HW).save(folder / f"{number}.png")
-            table.writerow(
-                [f"{number}.png", label, f"g{number // 2}", "train" if number < 32 else "val", "hand"]
-            )
+            table.writerow([f"{number}.png", label, f"g{number // 2}", "hand"])
     return folder / "labels.csv"
 
 
@@ -56,6 +54,7 @@ def recipe(folder: Path, **changes: object) -> Path:
         "architecture": "test_efficientnet_ln",
         "initial_weights": "random",
         "input_size": SIZE,
+        "val_share": 0.5,
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.001,
@@ -110,11 +109,14 @@ def test_end_to_end(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         *("train", "calibrate", "report"),
         *("epoch 1/2", "epoch 2/2"),
-        "AUROC 1.000 (0.756 to 1.000) on the reporting half",
+        "AUROC 1.000 (0.756 to 1.000) on the reporting part",
         done.stdout.splitlines()[-1],
     ]
     bundle = open_bundle(str(tmp_path / "bundle"))
     assert bundle.manifest["training"]["counts"]["train"] == {"images": 32, "fractured": 16, "groups": 16}
+    split = bundle.manifest["training"]["split"]
+    assert (split["by"], split["seed"], split["reporting"]) == ("group", 0, "half of val")
+    assert len(split["sha256"]) == 64
     assert bundle.manifest["evaluation"]["reporting"]["auroc"]["value"] == 1.0
     assert (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(bundle.manifest)
     pixels_BSS = np.random.default_rng(1).integers(0, 256, (5, SIZE, SIZE), np.uint8)

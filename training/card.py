@@ -29,10 +29,10 @@ below, probabilities and predictive values are wrong even if sensitivity and spe
 _FIGURES = """\
 ## Figures
 
-On the **reporting half** of the validation images:
+On the {reporting_part}:
 {reporting}.
-No group of it took part in training, in calibration or in the choice of thresholds (halved by {by}, seed
-{seed}). Every figure comes from the OpenVINO graph as shipped. Intervals are 95 %: DeLong's for AUROC,
+No group of it took part in training, in calibration or in the choice of thresholds ({dealt}). \
+Every figure comes from the OpenVINO graph as shipped. Intervals are 95 %: DeLong's for AUROC,
 Wilson's for shares. They take images as independent; images of one group are not, so the true ones are wider.
 
 - AUROC **{auroc}**
@@ -41,7 +41,7 @@ Wilson's for shares. They take images as independent; images of one group are no
 
 {points}
 
-Thresholds and calibration come from the **calibration half**:
+Thresholds and calibration come from the {calibration_part}:
 {calibration}; AUROC {auroc_calibration}.
 What a threshold reached there need not hold elsewhere: compare the columns."""
 
@@ -115,7 +115,7 @@ def _measured(fields: Fields) -> list[str]:
     report, chosen = fields["evaluation"]["reporting"], fields["evaluation"]["calibration"]
     sections = [
         _FIGURES.format(
-            **fields["training"]["split"],
+            **_parts(fields["training"]["split"]),
             reporting=_counted(report),
             calibration=_counted(chosen),
             auroc=_interval(report["auroc"]),
@@ -136,6 +136,21 @@ def _measured(fields: Fields) -> list[str]:
     ]
     sections.append(_ENGINES.format(**{**engines, "others": _bullets(others)}))
     return sections
+
+
+def _parts(split: Fields) -> dict[str, str]:
+    """What the parts are called, and how they came about."""
+    if split.get("reporting") == "test":
+        return {
+            "reporting_part": "**test images**",
+            "calibration_part": "**validation images**",
+            "dealt": f"by {split['by']}, as the table of labels has it",
+        }
+    return {
+        "reporting_part": "**reporting half** of the validation images",
+        "calibration_part": "**calibration half**",
+        "dealt": f"halved by {split['by']}, seed\n{split['seed']}",
+    }
 
 
 def _trained(training: Fields) -> str:

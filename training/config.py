@@ -57,9 +57,9 @@ class TrainingConfig:
     name: str
     """The bundle's name."""
     labels: Path
-    """CSV with the columns path, label, group, split and, when known, region."""
+    """CSV or Parquet with the columns image_uri, label, group and, when known, split, region and boxes."""
     images: Path
-    """The folder that the paths start from."""
+    """The folder that relative image_uris start from."""
     out: Path
     """The bundle directory to write; it must not exist yet."""
     source: Source
@@ -93,7 +93,11 @@ class TrainingConfig:
     seed: int = 0
     """Of initialisation, order and augmentation."""
     split_seed: int = 0
-    """Of the halving of `val`; recorded in the bundle."""
+    """Of the halving of `val`, and of splits that are dealt; recorded in the bundle."""
+    val_share: float = 0.3
+    """Share of the images that `val` gets where the table has no splits."""
+    allow_near_duplicates: bool = False
+    """Let pictures that look the same stand in two splits or under two labels; the same file never may."""
     workers: int = 1
     """Ray Train workers; each takes an equal share of this machine's CPUs, or one GPU."""
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
@@ -113,6 +117,8 @@ class TrainingConfig:
         for field in ("learning_rate", "positive_weight"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"{field} = {getattr(self, field)}: it must be above 0")
+        if not 0 < self.val_share < 1:
+            raise ConfigError(f"val_share = {self.val_share}: it must be above 0 and below 1")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay = {self.ema_decay}: it must be at least 0 and below 1")
         try:
@@ -153,6 +159,7 @@ def read_config(path: Path, **overrides: Any) -> TrainingConfig:
 _TABLES: dict[str, type] = {"augmentation": Augmentation, "source": Source}
 _KINDS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
     "str": ((str,), str),
+    "bool": ((bool,), bool),
     "int": ((int,), int),
     "float": ((int, float), float),
     "Path": ((str, Path), Path),
@@ -185,6 +192,6 @@ def _value(field: dataclasses.Field[Any], name: str, value: Any) -> Any:
             raise ConfigError(f"{name} = {value!r}: it must be a table")
         return _build(_TABLES[field.name], value, prefix=f"{name}.")
     accepted, convert = _KINDS[str(field.type)]
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
         raise ConfigError(f"{name} = {value!r}: it must be of type {field.type}")
     return convert(value)

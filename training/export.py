@@ -53,7 +53,7 @@ def export_bundle(
         train: what it learned from; only counted.
         calibration: fits the calibration and chooses the operating points.
         reporting: gives the figures; nothing is chosen by it.
-        training: what bundle.json says of the training besides recipe and counts.
+        training: what bundle.json says of the training besides recipe and counts: the split among others.
 
     Raises:
         BundleError: a weight does not fit fp16, or the engines differ by more than `engines.TOLERANCE`.
@@ -158,10 +158,9 @@ def _evaluated(bundle: Bundle, calibration: Examples, reporting: Examples) -> di
 
 
 def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, Any]:
-    """Counts, split, recipe and source, as bundle.json says them."""
+    """Counts, recipe and source, as bundle.json says them."""
     return {
         "counts": {name: counts(examples) for name, examples in parts.items()},
-        "split": {"by": "group", "seed": config.split_seed},
         "recipe": _recipe(config),
         "source": asdict(config.source),
     }
@@ -169,7 +168,7 @@ def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, 
 
 def _recipe(config: TrainingConfig) -> dict[str, Any]:
     """The fields of the configuration that decide the weights."""
-    elsewhere = {"name", "architecture", "source", "labels", "images", "out", "split_seed"}
+    elsewhere = {"name", "architecture", "source", "labels", "images", "out", "split_seed", "val_share"}
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from batch_fracture import decode
-from batch_fracture.errors import ImageError
-from batch_fracture.preprocess import InputSpec, read_input
-from batch_fracture.settings import ReadingSettings
-from training.labels import LabelledImage, LabelsError, check_contents
+from batch_fracture.preprocess import InputSpec, letterbox
+from training.contents import Look, alike, content_problems, each, look_at, read_image
+from training.labels import LabelledImage
+from training.problems import Problem, refuse
 
 Inputs = npt.NDArray[np.uint8]
+_REMEDY = (
+    "python -m training.labels leaves such rows out (--skip-bad) or deals splits that keep look-alikes "
+    "together (--split); --allow-near-duplicates lets look-alikes pass"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,33 +58,37 @@ class Examples:
         return Examples(rows=kept, pixels_NSS=self.pixels_NSS[[index_of[row.row] for row in kept]])
 
 
-def read_examples(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -> Examples:
+def read_examples(
+    table: Path, rows: Sequence[LabelledImage], spec: InputSpec, *, allow_near_duplicates: bool = False
+) -> Examples:
     """Decode and prepare each row's image.
 
     Args:
         table: the file of labels, named in messages.
         rows: what to read.
         spec: the model's input.
+        allow_near_duplicates: let pictures that look the same contradict each other; the same file may not.
 
     Raises:
-        LabelsError: an image cannot be read, or one image stands in rows that contradict each other.
+        LabelsError: images cannot be read, or one picture stands in rows that contradict each other.
     """
     pixels_NSS = np.empty((len(rows), spec.size, spec.size), np.uint8)
-    sha256: list[str] = []
-    with ThreadPoolExecutor() as pool:  # the decoders release the interpreter lock
-        for index, (pixels_SS, digest) in enumerate(pool.map(lambda row: _read(table, row, spec), rows)):
-            pixels_NSS[index] = pixels_SS
-            sha256.append(digest)
-    check_contents(table, rows, sha256)
+    looks: list[Look] = []
+    problems: list[Problem] = []
+    for index, found in enumerate(each(rows, lambda row: _read(row, spec))):
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            pixels_NSS[index] = found[0]
+            looks.append(found[1])
+    refuse(table, problems, _REMEDY)
+    pairs = alike(looks, near_duplicates=not allow_near_duplicates)
+    refuse(table, content_problems(rows, pairs), _REMEDY)
     return Examples(rows=tuple(rows), pixels_NSS=pixels_NSS)
 
 
-def _read(table: Path, row: LabelledImage, spec: InputSpec) -> tuple[Inputs, str]:
-    content = row.path.read_bytes()
-    try:
-        header = decode.read_header(content, ReadingSettings())
-        return read_input(content, header, spec), hashlib.sha256(content).hexdigest()
-    except ImageError as error:
-        raise LabelsError(
-            f"labels {table}: row {row.row}: {row.name} cannot be read ({error.code}: {error.message})"
-        ) from error
+def _read(row: LabelledImage, spec: InputSpec) -> tuple[Inputs, Look]:
+    """The steps of `preprocess.read_input`, with a look at the picture between them."""
+    content, header = read_image(row)
+    grey_HW = decode.read_grey(content, header, min_long_side=spec.min_long_side)
+    return letterbox(grey_HW, spec), look_at(content, grey_HW)

@@ -1,4 +1,4 @@
-"""READ FIRST. Labels -> halves by group -> Ray Train -> calibration, operating points, figures -> bundle."""
+"""READ FIRST. Labels -> parts by group -> Ray Train -> calibration, operating points, figures -> bundle."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import batch_fracture
 from batch_fracture.bundle import sha256_of
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
-from training.labels import read_labels
-from training.split import halve_by_group
+from training.labels import read_labels, table_problems
+from training.problems import refuse
+from training.split import parts_of, with_split
 
 STORAGE = Path.home() / ".cache" / "batch-fracture" / "training"
 _EPILOG = """\b
 Example:
   python -m training.train --config training/configs/fracatlas-lite0.toml \\
-      --labels ../shared/radiographs/labels.csv --images ../shared/radiographs --out /tmp/my-bundle
+      --labels my-labels.csv --images my-images --out my-bundle
 """
 
 
@@ -30,10 +31,13 @@ Example:
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), required=True, help="The recipe, TOML."
 )
-@click.option("--labels", type=click.Path(path_type=Path), help="CSV: path, label, group, split[, region].")
-@click.option("--images", type=click.Path(path_type=Path), help="The folder that the CSV's paths start from.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Table, CSV or Parquet.")
+@click.option("--images", type=click.Path(path_type=Path), help="The folder that its image_uris start from.")
 @click.option("--out", type=click.Path(path_type=Path), help="Bundle directory to write.")
 @click.option("--workers", type=int, help="Ray Train workers.")
+@click.option(
+    "--allow-near-duplicates", is_flag=True, default=None, help="Look-alikes may contradict each other."
+)
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option(
     "--storage", type=click.Path(path_type=Path), default=STORAGE, show_default=True, help="Checkpoints."
@@ -41,7 +45,8 @@ Example:
 def main(config_path: Path, storage: Path, **overrides: Any) -> None:
     """Train a fracture classifier and write its bundle.
 
-    Flags win over the file. The same command goes on from the newest checkpoint after an interruption.
+    `python -m training.labels` writes the table. Flags win over the file. The same command goes on from the
+    newest checkpoint after an interruption.
     """
     try:
         config = read_config(config_path, **overrides)
@@ -55,6 +60,10 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
     """From labels to a bundle at `config.out`; checkpoints go to `storage`, `command` onto the card."""
     check_out(config.out)
     rows = read_labels(config.labels, config.images)
+    if not rows[0].split:
+        rows = with_split(rows, seed=config.split_seed, val_share=config.val_share)
+        refuse(config.labels, table_problems(rows))
+    parts = parts_of(rows, seed=config.split_seed)
     # torch, ray and timm take seconds to import: --help and a wrong key do not wait for them.
     from training.export import export_bundle  # noqa: PLC0415
     from training.fit import fit  # noqa: PLC0415
@@ -62,10 +71,12 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
     from training.network import new_network  # noqa: PLC0415
 
     new_network(config)  # refuses before hours of work
-    examples = read_examples(config.labels, rows, config.input)
-    train_part = examples.only(row for row in rows if row.split == "train")
-    halves = halve_by_group([row for row in rows if row.split == "val"], seed=config.split_seed)
-    calibration, reporting = (examples.only(half) for half in halves)
+    examples = read_examples(
+        config.labels, rows, config.input, allow_near_duplicates=config.allow_near_duplicates
+    )
+    train_part, calibration, reporting = (
+        examples.only(part) for part in (parts.train, parts.calibration, parts.reporting)
+    )
     for name, part in (("train", train_part), ("calibrate", calibration), ("report", reporting)):
         print(
             f"{name}: {len(part.rows):,} images, {part.num_fractured:,} fractured, {part.num_groups:,} groups"
@@ -77,10 +88,10 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
         train=train_part,
         calibration=calibration,
         reporting=reporting,
-        training=provenance(config, trained_s=metrics["trained_s"], command=command),
+        training=provenance(config, parts.record, trained_s=metrics["trained_s"], command=command),
     )
     area = bundle.manifest["evaluation"]["reporting"]["auroc"]
-    print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting half")
+    print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting part")
     print(f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}")
 
 
@@ -94,11 +105,14 @@ def check_out(out: Path) -> None:
         raise ConfigError(f"--out {out}: it exists and is no bundle; name another folder")
 
 
-def provenance(config: TrainingConfig, *, trained_s: float, command: str) -> dict[str, Any]:
+def provenance(
+    config: TrainingConfig, split: dict[str, Any], *, trained_s: float, command: str
+) -> dict[str, Any]:
     """What the bundle says of where it came from.
 
     Args:
         config: the recipe.
+        split: the record of `split.Parts`.
         trained_s: seconds in epochs, over all resumptions.
         command: how to do it again.
     """
@@ -106,6 +120,7 @@ def provenance(config: TrainingConfig, *, trained_s: float, command: str) -> dic
 
     return {
         "labels_sha256": sha256_of(config.labels),
+        "split": split,
         "initial_weights": described(config.architecture)
         if config.initial_weights == "imagenet"
         else "random numbers",
@@ -121,7 +136,7 @@ def code_sha256() -> str:
     """sha256 (hex) over the source that decides weights and inputs: `training`, decoding, preprocessing."""
     root = Path(__file__).parent
     package = Path(batch_fracture.__file__).parent
-    sources = [*root.glob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
+    sources = [*root.rglob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
     digest = hashlib.sha256()
     for source in sorted(sources, key=lambda path: (path.parent.name, path.name)):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
