@@ -1,7 +1,7 @@
 """Radiographs of a detector's size as DICOM objects, one set in each transfer syntax, drawn once and kept.
 
-The pictures are the phantoms of `batch_fracture.synthetic` at 12 pixels per mm, with the noise that they bring:
-12 bits in 16, one window; 8 bits where the syntax takes no more. Shape suffixes: H rows, W columns.
+The pictures are the phantoms of `batch_fracture.synthetic` at 12 pixels per mm, with the noise that they
+bring: 12 bits in 16, one window; 8 bits where the syntax takes no more. Shape suffixes: H rows, W columns.
 """
 
 from __future__ import annotations
@@ -97,11 +97,7 @@ SYNTAXES = (
     ),
     Syntax(name="JPEG lossless, predictor 6", uid=uid.JPEGLossless, encode=_lossless(6)),
     Syntax(name="JPEG lossless, first order", uid=uid.JPEGLosslessSV1, encode=_lossless(1)),
-    Syntax(
-        name="JPEG-LS",
-        uid=uid.JPEGLSLossless,
-        encode=lambda stored_HW: imagecodecs.jpegls_encode(stored_HW),
-    ),
+    Syntax(name="JPEG-LS", uid=uid.JPEGLSLossless, encode=imagecodecs.jpegls_encode),
     Syntax(name="JPEG 2000 lossless", uid=uid.JPEG2000Lossless, encode=_jpeg_2000(level=0)),
     Syntax(name="JPEG 2000 lossy", uid=uid.JPEG2000, encode=_jpeg_2000(level=60, reversible=False)),
     Syntax(

@@ -7,8 +7,8 @@ one core, each a process of its own:
 
 Ours is `decode.read_header` and `preprocess.read_input`: window, proofs and letterbox included. The peer is
 `dcmread`, `.pixel_array`, lowest to highest value in 8 bits, and Pillow's `resize`; a second peer applies the
-window too. Both decode by pylibjpeg, in an environment that the benchmark makes for itself (one of its plugins
-is GPL, and stays there). Goals: 1.5 times the peer on lossless JPEG and JPEG 2000, 4 times on baseline JPEG.
+window too. Both decode by pylibjpeg, in an environment that the benchmark makes for itself, for one of its
+plugins is GPL. Goals: 1.5 times the peer on lossless JPEG and JPEG 2000, 4 times on baseline JPEG.
 """
 
 from __future__ import annotations

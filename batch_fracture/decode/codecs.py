@@ -72,7 +72,7 @@ def _centred(samples: npt.NDArray[np.int32], times: int) -> npt.NDArray[np.int32
         moved[-1] += samples[-1] * weight
         moved += 8
         moved >>= 4
-        samples = moved.T
+        samples = moved.swapaxes(0, 1)
     return samples
 
 

@@ -21,8 +21,8 @@ BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF
 _SOF = frozenset({*range(0xC0, 0xD0), JPEG_LS}) - {0xC4, 0xC8, 0xCC}
 _SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0, 0xEE
 _NO_MARKERS, _NO_MARKERS_LS = {0x00, *range(0xD0, 0xD8), 0xFF}, {*range(0x80), 0xFF}
-"""What follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81 B.1.1.2, B.1.1.5); in
-JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1)."""
+"""What follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81 B.1.1.2, B.1.1.5);
+in JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1)."""
 _BLOCK_BYTES = 2**16
 
 
