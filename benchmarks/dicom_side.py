@@ -1,10 +1,10 @@
 """One side of `dicom_speed`, a process of its own: it reads files as it is told, and times itself.
 
-    python -m benchmarks.dicom_side ours|peer|windowed|pillow CORE
+    python -m benchmarks.dicom_side ours|whole|peer|windowed|pillow CORE
 
 A line of standard input is a JSON list of paths; the answer is a JSON object with the seconds that reading
-them took. `peer` is what ten lines of pydicom do, `windowed` and `pillow` are the same with the header's window, and
-with Pillow as pydicom's decoder; they run in an environment that holds nothing of ours.
+them took. `peer` is what ten lines of pydicom do; `windowed` and `pillow` are the same with the header's
+window, and with Pillow as the decoder. All three run in an environment that holds nothing of ours.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ Read = Callable[[bytes], object]
 
 def main() -> None:
     """Answer until standard input ends."""
-    read = {"ours": _ours, "peer": _peer, "windowed": _windowed, "pillow": lambda: _peer("pillow")}[
-        sys.argv[1]
-    ]()
+    read = {
+        "ours": _ours,
+        "whole": lambda: _ours(whole=True),
+        "peer": _peer,
+        "windowed": _windowed,
+        "pillow": lambda: _peer("pillow"),
+    }[sys.argv[1]]()
     os.sched_setaffinity(0, {int(sys.argv[2])})
     for line in sys.stdin:
         contents = [Path(path).read_bytes() for path in json.loads(line)]
@@ -43,11 +47,11 @@ def _timed(read: Read, contents: list[bytes]) -> dict[str, float]:
     return {"cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
 
 
-def _ours() -> Read:
-    """From bytes to the model's input, or to the refusal."""
+def _ours(*, whole: bool = False) -> Read:
+    """From bytes to the model's input, or to the refusal; `whole` lets no frame come reduced."""
     from batch_fracture import decode  # noqa: PLC0415 - the peer's environment has no such package
     from batch_fracture.errors import ImageError  # noqa: PLC0415
-    from batch_fracture.preprocess import InputSpec, read_input  # noqa: PLC0415
+    from batch_fracture.preprocess import InputSpec, letterbox, read_input  # noqa: PLC0415
     from batch_fracture.settings import ReadingSettings  # noqa: PLC0415
 
     spec, settings = InputSpec(size=SIZE), ReadingSettings()
@@ -58,6 +62,8 @@ def _ours() -> Read:
         except ImageError as error:
             assert error.code == "NOT_A_RADIOGRAPH", error
             return error
+        if whole:
+            return letterbox(decode.read_grey(content, header, min_long_side=2**16), spec)
         return read_input(content, header, spec)
 
     return read
