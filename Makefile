@@ -38,10 +38,11 @@ test: setup-dev  ## all tests (the real radiographs are used where ../shared hol
 chaos: setup-dev  ## kill runs at random moments, on disk and on S3, and check the books (ARGS='--cases 4')
 	$(BIN)/python tests/chaos.py $(ARGS)
 
-bench: setup-dev  ## all benchmarks, some 40 minutes; each alone: see benchmarks/README.md
+bench: setup-dev  ## all benchmarks, some 45 minutes; each alone: see benchmarks/README.md
 	$(BIN)/python -m benchmarks.plan_scale
 	$(BIN)/python -m benchmarks.run_memory
 	$(BIN)/python -m benchmarks.s3_speed
+	$(BIN)/python -m benchmarks.dicom_speed
 
 lint: setup-dev  ## style, layout and types
 	$(BIN)/ruff check

@@ -146,3 +146,16 @@ def test_signed_jpeg_2000_is_reduced_to_signed_values() -> None:
     np.testing.assert_array_equal(whole.samples, stored)
     assert half.samples.shape == (80, 68)
     assert abs(half.samples.mean() - stored.mean()) < 20
+
+
+def test_each_colour_of_jpeg_2000_is_reduced_alike() -> None:
+    options = {"level": 0, "codecformat": "J2K", "mct": False}
+    colour = imagecodecs.jpeg2k_encode(encoding.COLOUR, **options)
+    half = CODECS[encoding.JPEG_2000](memoryview(colour), encoding.image_pixel(encoding.COLOUR), 40)
+    assert isinstance(half, Decoded)
+    for number in range(3):
+        plane_HW = np.ascontiguousarray(encoding.COLOUR[..., number])
+        grey = imagecodecs.jpeg2k_encode(plane_HW, **options)
+        alone = CODECS[encoding.JPEG_2000](memoryview(grey), encoding.image_pixel(plane_HW), 40)
+        assert isinstance(alone, Decoded)
+        np.testing.assert_array_equal(half.samples[..., number], alone.samples)

@@ -147,6 +147,14 @@ def test_a_deflated_object_is_inflated_within_bounds(monkeypatch: pytest.MonkeyP
         dicom_object.parse(content)
 
 
+def test_a_deflated_header_is_inflated_within_bounds() -> None:
+    long = {"RescaleType": "HU", "ICCProfile": bytes(300_000)}
+    content = drawing.dicom(GREY, syntax=DeflatedExplicitVRLittleEndian, **long)
+    assert _header(content).rows == 48
+    assert _error(content, ReadingSettings(max_bytes=200_000)).code == Code.TOO_LARGE
+    np.testing.assert_array_equal(_read(content), _read(drawing.dicom(GREY, **long)))
+
+
 def test_a_sequence_nested_without_end() -> None:
     nest = b"\x09\x00\x10\x10SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 20_000
     content = drawing.dicom(GREY)

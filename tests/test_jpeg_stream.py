@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import drawing
 import encoding
 import imagecodecs
+import numpy as np
 import pytest
 
 from batch_fracture.codes import Code
@@ -70,3 +73,32 @@ def test_every_cut_lacks_its_end() -> None:
 )
 def test_what_is_no_jpeg_is_corrupt(stream: bytes) -> None:
     assert _error(stream).code == Code.CORRUPT
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 64, 2**16])
+@pytest.mark.parametrize(
+    ("no_markers", "pattern"),
+    [
+        (jpeg_stream._NO_MARKERS, rb"\xff+[\x01-\xcf\xd8-\xfe]"),
+        (jpeg_stream._NO_MARKERS_LS, rb"\xff+[\x80-\xfe]"),
+    ],
+)
+def test_a_scan_ends_at_the_first_marker(
+    block_bytes: int, no_markers: set[int], pattern: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jpeg_stream, "_BLOCK_BYTES", block_bytes)
+    rng = np.random.default_rng(0)
+    likely = np.array([0xFF, 0xFF, 0x00, 0x7F, 0xD0, 0xD7, 0x80, 0xD9, 0x01, 0x11, 0x33, 0x00], np.uint8)
+    for length in (0, 1, 2, *range(3, 60)):
+        stream = memoryview(rng.choice(likely[: 5 + length % 8], length).tobytes())
+        start = int(rng.integers(0, length + 1))
+        found = re.compile(pattern, re.DOTALL).search(stream, start)
+        expected = None if found is None else found.start()
+        assert jpeg_stream._end_of_scan(stream, start, no_markers) == expected
+
+
+def test_pairs_are_counted() -> None:
+    entropy = b"\xff\x00\xff\xff\x00\xff\xd0\x00\xff\xd7\xff\xd8\xff"
+    assert jpeg_stream.count_pairs(memoryview(entropy), 0x00, 0x00) == 2
+    assert jpeg_stream.count_pairs(memoryview(entropy), 0xD0, 0xD7) == 2
+    assert jpeg_stream.count_pairs(memoryview(b""), 0x00, 0x00) == 0

@@ -66,11 +66,13 @@ def _centred(samples: npt.NDArray[np.int32], times: int) -> npt.NDArray[np.int32
     middle of them; unmoved, they shift the picture and the model's scores with it.
     """
     weight = (2**times - 1) << (3 - times)  # of the next sample, in sixteenths
-    for axis in (0, 1):
-        ahead = np.concatenate(
-            [samples.take(range(1, samples.shape[axis]), axis), samples.take([-1], axis)], axis
-        )
-        samples = (samples * (16 - weight) + ahead * weight + 8) >> 4
+    for _ in range(2):
+        moved = samples * (16 - weight)
+        moved[:-1] += samples[1:] * weight
+        moved[-1] += samples[-1] * weight
+        moved += 8
+        moved >>= 4
+        samples = moved.swapaxes(0, 1)
     return samples
 
 

@@ -7,7 +7,6 @@ import logging
 import re
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from pydicom.uid import (
 )
 
 from batch_fracture.codes import Code
+from batch_fracture.decode.inflate import InflatingFile
 from batch_fracture.errors import ImageError
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ _MAX_TEXT = 64
 _CODE_STRING = re.compile(r"[A-Z0-9 _]{0,16}")
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00UI"
 _META_START, _GROUP_LENGTH_END = 132, 144
+_UNDEFINED = 0xFFFFFFFF
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its warnings quote values, to whoever listens
 
@@ -43,6 +44,8 @@ def parse(
 ) -> pydicom.Dataset:
     """Parse what stands before the pixels of an object, with or without a preamble.
 
+    Of a deflated object no more is inflated than that.
+
     Args:
         content: the whole object.
         header_only: read these keywords only; None reads all.
@@ -51,12 +54,14 @@ def parse(
     Raises:
         ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates beyond measure.
     """
-    plain = guard(lambda: _inflated(content, max_bytes or MAX_INFLATED_BYTES))
-    return guard(
-        lambda: pydicom.dcmread(
-            io.BytesIO(plain), force=True, stop_before_pixels=True, specific_tags=header_only
-        )
+    limit = max_bytes or MAX_INFLATED_BYTES
+    file = guard(lambda: _opened(content, limit))
+    dataset = guard(
+        lambda: pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=header_only)
     )
+    if isinstance(file, InflatingFile) and guard(lambda: _end_of_pixels(file)) > limit:
+        raise ImageError(Code.TOO_LARGE, f"the DICOM object inflates to more than {limit:,} bytes")
+    return dataset
 
 
 def plain_bytes(content: bytes, dataset: pydicom.Dataset) -> tuple[bytes, int]:
@@ -65,11 +70,25 @@ def plain_bytes(content: bytes, dataset: pydicom.Dataset) -> tuple[bytes, int]:
     Args:
         content: the whole object.
         dataset: what `parse` gave for it.
+
+    Raises:
+        ImageError: as `parse`.
     """
-    buffer = dataset.buffer
-    assert isinstance(buffer, io.BytesIO)  # noqa: S101 - parse gave it
-    is_deflated = _declared_syntax(content) == DeflatedExplicitVRLittleEndian
-    return buffer.getvalue() if is_deflated else content, buffer.tell()
+    file = dataset.buffer
+    assert isinstance(file, io.BytesIO)  # noqa: S101 - parse gave it
+    at = file.tell()
+    if isinstance(file, InflatingFile):
+        return guard(lambda: file.complete(_end_of_pixels(file))), at
+    return content, at
+
+
+def _end_of_pixels(file: InflatingFile) -> int:
+    """Where the element ends at which parsing stopped, in explicit little endian (PS3.5 A.5)."""
+    at = file.tell()
+    header = file.read(12)
+    file.seek(at)
+    length = int.from_bytes(header[8:], "little")
+    return at + len(header) + (length if length != _UNDEFINED else 0)
 
 
 def transfer_syntax(content: bytes, dataset: pydicom.Dataset) -> str | None:
@@ -140,16 +159,11 @@ def _declared_syntax(content: bytes) -> str | None:
     return content[at + 8 : at + 8 + length].decode("ascii", "replace").rstrip("\0 ") if at > 0 else None
 
 
-def _inflated(content: bytes, max_bytes: int) -> bytes:
-    """A deflated object as a plain one (PS3.5 A.5), within bounds; others as they are."""
+def _opened(content: bytes, max_bytes: int) -> io.BytesIO:
+    """The object as a file; a deflated one (PS3.5 A.5) inflates as it is read, and says that it is plain."""
     if _declared_syntax(content) != DeflatedExplicitVRLittleEndian:
-        return content
+        return io.BytesIO(content)
     body_at = _GROUP_LENGTH_END + int.from_bytes(content[140:144], "little")
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = stream.decompress(memoryview(content)[body_at:], max_bytes)
-    if len(body) == max_bytes:
-        raise ImageError(Code.TOO_LARGE, f"the DICOM object inflates to more than {max_bytes:,} bytes")
-    if not stream.eof:
-        raise ImageError(Code.TRUNCATED, "the deflated DICOM object ends early")
     deflated, plain = DeflatedExplicitVRLittleEndian.encode(), ExplicitVRLittleEndian.encode()
-    return content[:body_at].replace(deflated, plain.ljust(len(deflated), b"\0")) + body
+    head = content[:body_at].replace(deflated, plain.ljust(len(deflated), b"\0"))
+    return InflatingFile(head, memoryview(content)[body_at:], max_bytes)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batch_fracture.codes import Code
-from batch_fracture.decode.jpeg_stream import JpegStream, Scan, restarts
+from batch_fracture.decode.jpeg_stream import JpegStream, Scan, count_pairs
 from batch_fracture.errors import ImageError
 
 Values = npt.NDArray[Any]
@@ -52,9 +52,9 @@ def prove_complete(stream: JpegStream, codestream: memoryview, pixels: Values) -
 
 
 def _compare(entropy: memoryview, *, needed_bytes: int, num_restarts: int) -> None:
-    held_bytes = len(entropy) - bytes(entropy).count(b"\xff\x00")
+    held_bytes = len(entropy) - count_pairs(entropy, 0x00, 0x00)  # less the stuffed zeros
     if num_restarts:
-        if restarts(entropy) < num_restarts:
+        if count_pairs(entropy, 0xD0, 0xD7) < num_restarts:
             raise ImageError(Code.TRUNCATED, "the compressed frame lacks restart markers")
         held_bytes -= 2 * num_restarts
     if held_bytes < needed_bytes:

@@ -6,8 +6,10 @@ and the scans must bring every component and every bit.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError
@@ -18,11 +20,10 @@ Tables = dict[tuple[int, int], dict[int, int]]
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
 _SOF = frozenset({*range(0xC0, 0xD0), JPEG_LS}) - {0xC4, 0xC8, 0xCC}
 _SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0, 0xEE
-_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
-"""Within entropy-coded data: neither a stuffed zero nor a restart (T.81 B.1.1.2, B.1.1.5)."""
-_MARKER_LS = re.compile(rb"\xff+[\x80-\xfe]", re.DOTALL)
-"""T.87 A.1: after 0xFF a zero bit is stuffed, so that no byte of 0x80 or more follows."""
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_NO_MARKERS, _NO_MARKERS_LS = {0x00, *range(0xD0, 0xD8), 0xFF}, {*range(0x80), 0xFF}
+"""What follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81 B.1.1.2, B.1.1.5);
+in JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1)."""
+_BLOCK_BYTES = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,11 @@ def read_stream(stream: memoryview) -> JpegStream:
     raise ImageError(Code.TRUNCATED, "the compressed frame ends before its end marker")
 
 
-def restarts(entropy: memoryview) -> int:
-    """How many restart markers stand in entropy-coded data."""
-    return sum(1 for _ in _RESTART.finditer(entropy))
+def count_pairs(entropy: memoryview, lowest: int, highest: int) -> int:
+    """How often 0xFF stands before a byte of this range in entropy-coded data, both ends included."""
+    bytes_N = np.frombuffer(entropy, np.uint8)
+    after_N = bytes_N[1:]
+    return int(np.count_nonzero((bytes_N[:-1] == 0xFF) & (after_N >= lowest) & (after_N <= highest)))
 
 
 def _segment(walk: _Walk, marker: int, at: int) -> int:
@@ -147,8 +150,8 @@ def _read_scan(walk: _Walk, body: bytes, start: int) -> int:
     num = body[0] if body else 0
     if not walk.process or len(body) < 4 + 2 * num or not num:
         raise ImageError(Code.CORRUPT, "a JPEG scan has no header")
-    end = (_MARKER_LS if walk.process == JPEG_LS else _MARKER).search(walk.stream, start)
-    if end is None:
+    stop = _end_of_scan(walk.stream, start, _NO_MARKERS_LS if walk.process == JPEG_LS else _NO_MARKERS)
+    if stop is None:
         raise ImageError(Code.TRUNCATED, "the compressed frame ends before its end marker")
     walk.scans.append(
         Scan(
@@ -159,12 +162,29 @@ def _read_scan(walk: _Walk, body: bytes, start: int) -> int:
             high=body[3 + 2 * num] >> 4,
             low=body[3 + 2 * num] & 15,
             start=start,
-            stop=end.start(),
+            stop=stop,
             restart_interval=walk.interval,
             tables=dict(walk.tables),
         )
     )
-    return end.start()
+    return stop
+
+
+def _end_of_scan(stream: memoryview, start: int, no_markers: set[int]) -> int | None:
+    """Offset of the first marker, or of the fill bytes before it; in numpy, for scans are megabytes long."""
+    ends_256 = np.ones(256, np.bool_)
+    ends_256[list(no_markers)] = False
+    bytes_N: npt.NDArray[np.uint8] = np.frombuffer(stream, np.uint8)
+    for at in range(start, len(bytes_N) - 1, _BLOCK_BYTES):
+        block_N = bytes_N[at : at + _BLOCK_BYTES + 1]
+        places = np.flatnonzero(block_N[:-1] == 0xFF)
+        places = places[ends_256[block_N[places + 1]]]
+        if len(places):
+            stop = at + int(places[0])
+            while stop > start and stream[stop - 1] == 0xFF:
+                stop -= 1
+            return stop
+    return None
 
 
 def _finished(walk: _Walk, length: int) -> JpegStream:
