@@ -102,7 +102,7 @@ def test_average_precision_spreads_as_scipys_bootstrap_of_scikit_learns(ties: bo
         times_N = np.bincount(groups, minlength=60)[group_N]
         return float(average_precision_score(label_N, score_N, sample_weight=times_N))
 
-    again = bootstrap((np.arange(60),), figure, n_resamples=800, vectorized=False, rng=1, method="percentile")
+    again = bootstrap((np.arange(60),), figure, n_resamples=400, vectorized=False, rng=1, method="percentile")
     found = by_group.average_precision(label_N, score_N, group_N)
     expected = statistics.logit_interval(found.value, float(again.standard_error) ** 2)
     assert found.value == pytest.approx(average_precision_score(label_N, score_N), abs=1e-12)

@@ -13,7 +13,7 @@ def drawn(*, ties: bool, num_images: int = 200) -> tuple[np.ndarray, np.ndarray]
     random = np.random.default_rng(num_images)
     label_N = (random.random(num_images) < 0.25).astype(int)
     score_N = 1 / (1 + np.exp(-random.normal(label_N, 1.0)))
-    return label_N, 0.9 * np.round(score_N, 1) + 0.03 if ties else score_N
+    return label_N, 0.9 * np.round(score_N, 1) + 0.034 if ties else score_N
 
 
 @pytest.mark.parametrize("ties", [False, True])
