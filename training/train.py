@@ -60,6 +60,7 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
     from training.fit import fit  # noqa: PLC0415
     from training.inputs import read_examples  # noqa: PLC0415
     from training.network import new_network  # noqa: PLC0415
+    from training.report import folder_beside  # noqa: PLC0415
 
     new_network(config)  # refuses before hours of work
     examples = read_examples(config.labels, rows, config.input)
@@ -81,7 +82,10 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
     )
     area = bundle.manifest["evaluation"]["reporting"]["auroc"]
     print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting half")
-    print(f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}")
+    print(
+        f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}; curves "
+        f"and the worst errors in {folder_beside(config.out)}, which shows radiographs"
+    )
 
 
 def check_out(out: Path) -> None:
