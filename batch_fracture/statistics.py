@@ -1,5 +1,7 @@
 """Figures of merit with their uncertainty, in numpy alone; each formula names its paper.
 
+Intervals here take images as independent; `by_group` has those that do not.
+
 Shapes: N images.
 """
 
@@ -13,6 +15,8 @@ import numpy.typing as npt
 
 Z_95 = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
+NUM_BINS = 10
+"""Of probabilities, for calibration."""
 
 Values = npt.ArrayLike
 
@@ -59,15 +63,8 @@ def auroc(label_N: Values, score_N: Values) -> Estimate:
     Raises:
         ValueError: lengths differ, a label is neither 0 nor 1, a score is not finite, or one class is absent.
     """
-    positive, negative = _by_label(label_N, score_N)
-    value, variance = delong(positive, negative)
-    if not 0.0 < value < 1.0:
-        bound = _least_area_seen_as_1(len(positive), len(negative))
-        low, high = (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
-        return Estimate(value=value, low=low, high=high)
-    centre, half = math.log(value / (1 - value)), Z_95 * math.sqrt(variance) / (value * (1 - value))
-    low, high = (1 / (1 + math.exp(-bound)) for bound in (centre - half, centre + half))
-    return Estimate(value=value, low=low, high=high)
+    positive, negative = by_label(label_N, score_N)
+    return area_interval(*delong(positive, negative), len(positive), len(negative))
 
 
 def delong(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -80,13 +77,53 @@ def delong(positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64])
     Returns:
         The area, and its variance (0 for a sample of one, whose spread is unknown).
     """
-    num_positive, num_negative = len(positive), len(negative)
-    rank_all = midranks(np.concatenate([positive, negative]))
-    # Sun and Xu, equations 7 to 10: the structural components as differences of midranks.
-    v10 = (rank_all[:num_positive] - midranks(positive)) / num_negative
-    v01 = 1.0 - (rank_all[num_positive:] - midranks(negative)) / num_positive
+    v10, v01 = placements(positive, negative)
     variance = sum(float(np.var(v, ddof=1)) / len(v) for v in (v10, v01) if len(v) > 1)
     return float(v10.mean()), variance
+
+
+def placements(
+    positive: npt.NDArray[np.float64], negative: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """DeLong's structural components: how much of the other sample each score is on the right side of.
+
+    Args:
+        positive: as `delong`.
+        negative: as `delong`.
+
+    Returns:
+        float64 (P,), the share of `negative` below each of `positive`, and float64 (M,), the share of
+        `positive` above each of `negative`; ties count half.
+    """
+    num_positive, num_negative = len(positive), len(negative)
+    rank_all = midranks(np.concatenate([positive, negative]))
+    # Sun and Xu, equations 7 to 10: as differences of midranks.
+    v10 = (rank_all[:num_positive] - midranks(positive)) / num_negative
+    v01 = 1.0 - (rank_all[num_positive:] - midranks(negative)) / num_positive
+    return v10, v01
+
+
+def area_interval(area: float, variance: float, num_positive: int, num_negative: int) -> Estimate:
+    """An area under the ROC curve with the interval that `auroc` describes.
+
+    Args:
+        area: the estimate.
+        variance: its variance, which an area of 0 or 1 has no use for.
+        num_positive: independent samples with label 1; they count for an area of 0 or 1 only.
+        num_negative: with label 0.
+    """
+    if 0.0 < area < 1.0:
+        return logit_interval(area, variance)
+    bound = _least_area_seen_as_1(num_positive, num_negative)
+    low, high = (bound, 1.0) if area == 1.0 else (0.0, 1.0 - bound)
+    return Estimate(value=area, low=low, high=high)
+
+
+def logit_interval(value: float, variance: float) -> Estimate:
+    """A figure in (0, 1) with the normal 95 % interval of its logit, by the delta method."""
+    centre, half = math.log(value / (1 - value)), Z_95 * math.sqrt(variance) / (value * (1 - value))
+    low, high = (1 / (1 + math.exp(-bound)) for bound in (centre - half, centre + half))
+    return Estimate(value=value, low=low, high=high)
 
 
 def _least_area_seen_as_1(num_positive: int, num_negative: int) -> float:
@@ -144,7 +181,7 @@ def accuracy(label_N: Values, probability_N: Values, *, threshold: float) -> Acc
     Raises:
         ValueError: as `auroc`.
     """
-    positive, negative = _by_label(label_N, probability_N)
+    positive, negative = by_label(label_N, probability_N)
     return Accuracy(
         threshold=threshold,
         sensitivity=wilson(int(np.sum(positive >= threshold)), len(positive)),
@@ -152,15 +189,19 @@ def accuracy(label_N: Values, probability_N: Values, *, threshold: float) -> Acc
     )
 
 
-def expected_calibration_error(label_N: Values, probability_N: Values, *, num_bins: int = 10) -> float:
+def expected_calibration_error(label_N: Values, probability_N: Values, *, num_bins: int = NUM_BINS) -> float:
     """Mean distance of predicted from observed share over equal-width bins, weighted by their images.
 
     Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015, 2901-2907.
     """
-    label, probability = _checked(label_N, probability_N)
-    bin_N = np.minimum((probability * num_bins).astype(np.int64), num_bins - 1)
-    gaps = np.bincount(bin_N, weights=label - probability, minlength=num_bins)
+    label, probability = checked(label_N, probability_N)
+    gaps = np.bincount(bins(probability, num_bins), weights=label - probability, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(label))
+
+
+def bins(probability_N: npt.NDArray[np.float64], num_bins: int) -> npt.NDArray[np.int64]:
+    """Which of equal-width bins over [0, 1] each probability falls into, int64 (N,); 1 is in the last."""
+    return np.minimum((probability_N * num_bins).astype(np.int64), num_bins - 1)
 
 
 def brier(label_N: Values, probability_N: Values) -> float:
@@ -168,20 +209,29 @@ def brier(label_N: Values, probability_N: Values) -> float:
 
     Source: G. W. Brier, Monthly Weather Review 78 (1950) 1-3, in its two-class form (halved).
     """
-    label, probability = _checked(label_N, probability_N)
+    label, probability = checked(label_N, probability_N)
     return float(np.mean((probability - label) ** 2))
 
 
-def _by_label(label_N: Values, score_N: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Scores of label 1, and of label 0."""
-    label, score = _checked(label_N, score_N)
+def by_label(label_N: Values, score_N: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Scores of label 1, float64 (P,), and of label 0, float64 (M,).
+
+    Raises:
+        ValueError: as `auroc`.
+    """
+    label, score = checked(label_N, score_N)
     positive, negative = score[label == 1], score[label == 0]
     if not len(positive) or not len(negative):
         raise ValueError(f"{len(positive)} images with label 1 and {len(negative)} with 0: both are needed")
     return positive, negative
 
 
-def _checked(label_N: Values, score_N: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def checked(label_N: Values, score_N: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Labels and scores, float64 (N,) each.
+
+    Raises:
+        ValueError: lengths differ, a label is neither 0 nor 1, or a score is not finite.
+    """
     label, score = np.asarray(label_N, np.float64), np.asarray(score_N, np.float64)
     if label.shape != score.shape or label.ndim != 1 or not len(label):
         raise ValueError(f"labels {label.shape} and scores {score.shape} must be two equal, non-empty rows")

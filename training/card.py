@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-Fields = Mapping[str, Any]
+from training.card_figures import Fields, bullets, counted, measured
 
 _HEAD = """\
 # {name}
@@ -26,37 +23,6 @@ threshold does not show that a bone is whole.
 The default operating point is `{point}`. Where fractures are much rarer or more frequent than in the images
 below, probabilities and predictive values are wrong even if sensitivity and specificity hold."""
 
-_FIGURES = """\
-## Figures
-
-On the {reporting_part}:
-{reporting}.
-No group of it took part in training, in calibration or in the choice of thresholds ({dealt}). \
-Every figure comes from the OpenVINO graph as shipped. Intervals are 95 %: DeLong's for AUROC,
-Wilson's for shares. They take images as independent; images of one group are not, so the true ones are wider.
-
-- AUROC **{auroc}**
-- expected calibration error {ece:.3f} (10 bins; with so few images, some of it is chance)
-- Brier score {brier:.3f}
-
-{points}
-
-Thresholds and calibration come from the {calibration_part}:
-{calibration}; AUROC {auroc_calibration}.
-What a threshold reached there need not hold elsewhere: compare the columns."""
-
-_REGIONS = """\
-By body region at `{point}`, where there are at least 10 images of either label:
-
-{regions}"""
-
-_ENGINES = """\
-## Engines
-
-Against the reference, `{reference}`, on all {images} validation images:
-
-{others}"""
-
 _TRAINING = """\
 ## Training
 
@@ -65,10 +31,13 @@ _TRAINING = """\
 - Recipe: {epochs} epochs of AdamW (peak {learning_rate:g}, weight decay {weight_decay:g}), batches of \
 {batch_size}, linear warm-up then half a cosine, {precision} activations, a fractured image's loss weighted \
 {positive_weight:g}; flips, small affine maps and changes of light; running average of the weights \
-({ema_decay:g} a step). The last epoch was taken as it was; none was chosen.
+({ema_decay:g} a step). {epoch_taken}
 - Cost: {minutes:.0f} minutes on {machine}.
 - Again: `{command}`
 - Code: batch-fracture {code_version}, sha256 `{code_sha256:.16}`; labels sha256 `{labels_sha256:.16}`."""
+
+_EPOCH = "Epoch {epoch} was taken: its AUROC on the calibration half was the highest."
+_LAST_EPOCH = "The last epoch was taken as it was; none was chosen."
 
 _LIMITS = """\
 ## Limits
@@ -104,53 +73,10 @@ def model_card(fields: Fields) -> str:
         point=fields["default_operating_point"],
         **fields["calibration"],
     )
-    limits = _LIMITS.format(size=size, limits=_bullets(source["limits"]))
+    limits = _LIMITS.format(size=size, limits=bullets(source["limits"]))
     licence = _LICENCE.format(initial_weights=training["initial_weights"], **source)
-    measured = _measured(fields) if "evaluation" in fields else ["Nothing has been measured yet."]
-    return "\n\n".join([head, *measured, _trained(training), limits, licence]) + "\n"
-
-
-def _measured(fields: Fields) -> list[str]:
-    """Figures, those by region when there are any, and the engines."""
-    report, chosen = fields["evaluation"]["reporting"], fields["evaluation"]["calibration"]
-    sections = [
-        _FIGURES.format(
-            **_parts(fields["training"]["split"]),
-            reporting=_counted(report),
-            calibration=_counted(chosen),
-            auroc=_interval(report["auroc"]),
-            auroc_calibration=_interval(chosen["auroc"]),
-            ece=report["expected_calibration_error"],
-            brier=report["brier"],
-            points=_points(report["operating_points"], fields["operating_points"]),
-        )
-    ]
-    if report["regions"]:
-        regions = _regions(report["regions"])
-        sections.append(_REGIONS.format(point=fields["default_operating_point"], regions=regions))
-    engines = fields["evaluation"]["engines"]
-    others = [
-        f"`{name}`: largest difference of probability {other['max_probability_difference']:.1g}, "
-        f"{other['labels_changed']} labels changed"
-        for name, other in engines["others"].items()
-    ]
-    sections.append(_ENGINES.format(**{**engines, "others": _bullets(others)}))
-    return sections
-
-
-def _parts(split: Fields) -> dict[str, str]:
-    """What the parts are called, and how they came about."""
-    if split.get("reporting") == "test":
-        return {
-            "reporting_part": "**test images**",
-            "calibration_part": "**validation images**",
-            "dealt": f"by {split['by']}, as the table of labels has it",
-        }
-    return {
-        "reporting_part": "**reporting half** of the validation images",
-        "calibration_part": "**calibration half**",
-        "dealt": f"halved by {split['by']}, seed\n{split['seed']}",
-    }
+    found = measured(fields) if "evaluation" in fields else ["Nothing has been measured yet."]
+    return "\n\n".join([head, *found, _trained(training), limits, licence]) + "\n"
 
 
 def _trained(training: Fields) -> str:
@@ -159,70 +85,7 @@ def _trained(training: Fields) -> str:
             **training["recipe"],
             **training,
             "source": training["source"]["name"],
-            "train": _counted(training["counts"]["train"]),
+            "train": counted(training["counts"]["train"]),
+            "epoch_taken": _EPOCH.format(**training) if "epoch" in training else _LAST_EPOCH,
         }
     )
-
-
-def _points(measured: Fields, chosen: Fields) -> str:
-    header = (
-        "operating point",
-        "threshold",
-        "sensitivity",
-        "specificity",
-        "when chosen: sensitivity, specificity",
-    )
-    return _table(
-        header,
-        [
-            (
-                name,
-                f"{at['threshold']:.4f}",
-                _share(at["sensitivity"]),
-                _share(at["specificity"]),
-                f"{chosen[name]['sensitivity']:.3f}, {chosen[name]['specificity']:.3f}",
-            )
-            for name, at in measured.items()
-        ],
-    )
-
-
-def _regions(regions: Fields) -> str:
-    header = ("region", "images", "fractured", "AUROC", "sensitivity", "specificity")
-    return _table(
-        header,
-        [
-            (
-                name,
-                str(at["images"]),
-                str(at["fractured"]),
-                _interval(at["auroc"]),
-                _share(at["sensitivity"]),
-                _share(at["specificity"]),
-            )
-            for name, at in regions.items()
-        ],
-    )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _counted(counts: Fields) -> str:
-    return (
-        f"{counts['images']:,} images, {counts['fractured']:,} of them fractured, {counts['groups']:,} groups"
-    )
-
-
-def _interval(estimate: Fields) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
-
-
-def _share(share: Fields) -> str:
-    return f"{_interval(share)}, {share['count']}/{share['total']}"

@@ -1,24 +1,165 @@
-"""The figures of a bundle, all computed on what its engines answer."""
+"""Measure any bundle on any labelled images: figures, curves, and the worst errors to look at.
+
+The functions here compute what a bundle's engines answer; `training.reporting` uses them once a training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import numpy.typing as npt
 
-from batch_fracture.bundle import Bundle, OperatingPoint
-from batch_fracture.engines import NAMES, OPENVINO_FP32, open_engine
-from batch_fracture.statistics import accuracy, auroc, brier, expected_calibration_error
-from training.inputs import Examples
+from batch_fracture.bundle import DEFAULT, Bundle, open_bundle, sha256_of
+from batch_fracture.cli_options import JSON
+from batch_fracture.engines import OPENVINO_FP32, open_engine
+from batch_fracture.errors import BatchFractureError
+from training.figures import figures, scored
+from training.inputs import Examples, read_examples
+from training.labels import LabelledImage, LabelsError, read_labels
+from training.score_table import score_table
+from training.split import parts_of
 
 _BATCH = 32
-_ENOUGH = 10
-"""Images of each label that a body region needs for a line of its own."""
+_IN_WORDS = {
+    "all": "all images of the table",
+    "train": "training images",
+    "val": "validation images",
+    "calibration": "calibration part",
+    "reporting": "reporting part",
+}
+PARTS = tuple(_IN_WORDS)
+"""Of a table's rows; with splits, they are dealt as training deals them."""
+_EPILOG = """\b
+Example:
+  python -m training.evaluate --labels ../shared/radiographs/labels.csv --images ../shared/radiographs \\
+      --report /tmp/evaluation
+"""
 
 Values = npt.NDArray[np.float32]
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--model", default=DEFAULT, show_default=True, metavar="NAME|DIR", help="The bundle.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), required=True, help="Table of labels, as training takes it."
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), required=True, help="The folder that its paths start from."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder to write. It shows radiographs: keep it as you keep the images.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    help="Which rows.  [default: reporting where the table has splits, else all]",
+)
+@JSON
+def main(model: str, labels: Path, images: Path, report: Path, part: str | None, *, as_json: bool) -> None:
+    """Measure a bundle on labelled images.
+
+    Writes figures.json (every figure with its 95 % interval, overall and by body region), scores.parquet,
+    the ROC, precision-recall and reliability curves, and a sheet of the worst errors. The bundle is left as
+    it is.
+    """
+    try:
+        found = evaluate(open_bundle(model), labels, images, report, part=part)
+    except BatchFractureError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(json.dumps(found) if as_json else said(found, report, pictures=True))
+
+
+def evaluate(
+    bundle: Bundle, labels: Path, images: Path, report: Path, *, part: str | None = None
+) -> dict[str, Any]:
+    """Score, measure, and write the report.
+
+    Args:
+        bundle: a verified bundle.
+        labels: the table.
+        images: the folder that its paths start from.
+        report: the folder to write.
+        part: one of `PARTS`; None for the reporting part of a table with splits, and for all of one without.
+
+    Returns:
+        What figures.json holds.
+
+    Raises:
+        LabelsError: the table or an image cannot be used, or the part lacks one of the labels.
+        ConfigError: the folder cannot be written.
+    """
+    from training.report import seen, write_report  # noqa: PLC0415 - matplotlib takes seconds to import
+
+    rows = read_labels(labels, images)
+    part = part or ("reporting" if any(row.split for row in rows) else "all")
+    rows = part_of(rows, part, seed=bundle.manifest.get("training", {}).get("split", {}).get("seed", 0))
+    if {row.label for row in rows} != {0, 1}:
+        raise LabelsError(f"labels {labels}: part {part} needs images with label 0 and with label 1")
+    examples = read_examples(labels, rows, bundle.input, allow_near_duplicates=True)
+    logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=os.cpu_count() or 1)
+    measured = scored(bundle, examples, logit_N)
+    found = _described(bundle, sha256_of(labels), part) | figures(measured)
+    pixels, title = seen(measured, examples), f"{bundle.name}, {_IN_WORDS[part]}"
+    scores = score_table(examples, logit_N)
+    write_report(report, measured, found, scores=scores, pixels=pixels, title=title)
+    return found
+
+
+def _described(bundle: Bundle, labels_sha256: str, part: str) -> dict[str, Any]:
+    """What was measured on what."""
+    return {
+        "model": bundle.name,
+        "model_digest": bundle.digest,
+        "engine": OPENVINO_FP32,
+        "labels_sha256": labels_sha256,
+        "part": part,
+        "caution": caution(bundle, labels_sha256, part),
+        "default_operating_point": bundle.default_operating_point,
+    }
+
+
+def part_of(rows: Sequence[LabelledImage], part: str, *, seed: int) -> list[LabelledImage]:
+    """The rows of one of `PARTS`; `seed` is that of the halving of `val`."""
+    if part == "all":
+        return list(rows)
+    if part in ("train", "val"):
+        return [row for row in rows if row.split == part]
+    dealt = parts_of(rows, seed=seed)
+    return dealt.calibration if part == "calibration" else dealt.reporting
+
+
+def said(found: Mapping[str, Any], report: Path, *, pictures: bool) -> str:
+    """What the terminal shows; `pictures` says whether the report holds the sheet of the worst errors."""
+    names = {
+        "auroc": "AUROC (DeLong)",
+        "auroc_by_group": "AUROC (by group)",
+        "average_precision": "average precision",
+        "expected_calibration_error": "expected calibration error",
+        "brier": "Brier score",
+    }
+    lines = [f"{found['images']:,} images, {found['fractured']:,} fractured, {found['groups']:,} groups"]
+    lines += [f"{text}: {_interval(found[name])}" for name, text in names.items()]
+    lines += [
+        f"{name}: sensitivity {_interval(at['sensitivity'])}, specificity {_interval(at['specificity'])}"
+        for name, at in found["operating_points"].items()
+    ]
+    if "auroc_within_folds" in found:
+        lines.insert(2, f"AUROC within folds: {found['auroc_within_folds']:.3f}")
+    if found.get("caution"):
+        lines.append(f"caution: {found['caution']}")
+    keep = "; it shows radiographs: keep it as you keep the images" if pictures else ""
+    return "\n".join([*lines, f"report in {report}{keep}"])
 
 
 def engine_logits(bundle: Bundle, engine: str, examples: Examples, *, num_threads: int) -> Values:
@@ -28,22 +169,23 @@ def engine_logits(bundle: Bundle, engine: str, examples: Examples, *, num_thread
     return np.concatenate([run(examples.pixels_NSS[start : start + _BATCH]) for start in starts])
 
 
-def compare_engines(bundle: Bundle, examples: Examples, *, num_threads: int) -> dict[str, Any]:
+def compare_engines(bundle: Bundle, logits: Mapping[str, Values]) -> dict[str, Any]:
     """How far the other engines stray from the reference graph on the same images.
+
+    Args:
+        bundle: whose calibration and default operating point count.
+        logits: by engine, float32 (N,) each.
 
     Returns:
         The reference's name, the number of images, and for each other engine the largest difference of
         calibrated probability and the number of images whose label changes at the default operating point.
     """
-    probability = {
-        name: bundle.calibration.probability(engine_logits(bundle, name, examples, num_threads=num_threads))
-        for name in NAMES
-    }
+    probability = {name: bundle.calibration.probability(logit_N) for name, logit_N in logits.items()}
     reference_N = probability.pop(OPENVINO_FP32)
     threshold = bundle.operating_point(None).threshold
     return {
         "reference": OPENVINO_FP32,
-        "images": len(examples.rows),
+        "images": len(reference_N),
         "others": {
             name: {
                 "max_probability_difference": float(np.abs(other_N - reference_N).max()),
@@ -54,60 +196,23 @@ def compare_engines(bundle: Bundle, examples: Examples, *, num_threads: int) -> 
     }
 
 
-def figures(
-    examples: Examples,
-    probability_N: Values,
-    points: Mapping[str, OperatingPoint],
-    *,
-    default_point: str,
-) -> dict[str, Any]:
-    """Discrimination, operating points and calibration, with 95 % intervals, as a JSON object.
+def caution(bundle: Bundle, labels_sha256: str, part: str) -> str | None:
+    """Why the figures are too good, where they must be; None where nothing is known against them.
 
     Args:
-        examples: what was scored.
-        probability_N: calibrated, in the order of `examples.rows`.
-        points: thresholds chosen elsewhere.
-        default_point: the one that regions are counted at.
+        bundle: what was measured.
+        labels_sha256: of the table.
+        part: one of `PARTS`.
     """
-    label_N = examples.label_N
-    at_points = {
-        name: accuracy(label_N, probability_N, threshold=at.threshold) for name, at in points.items()
-    }
-    return {
-        **counts(examples),
-        "auroc": asdict(auroc(label_N, probability_N)),
-        "operating_points": {name: asdict(at) for name, at in at_points.items()},
-        "expected_calibration_error": expected_calibration_error(label_N, probability_N),
-        "brier": brier(label_N, probability_N),
-        "regions": _regions(examples, probability_N, points[default_point].threshold),
-    }
+    if labels_sha256 != bundle.manifest.get("training", {}).get("labels_sha256") or part == "reporting":
+        return None
+    seen = "calibrated" if part == "calibration" else "trained or calibrated"
+    return f"{bundle.name} was {seen} on these images, so the figures are too good"
 
 
-def counts(examples: Examples) -> dict[str, int]:
-    """How many images, fractures and groups."""
-    return {
-        "images": len(examples.rows),
-        "fractured": examples.num_fractured,
-        "groups": examples.num_groups,
-    }
+def _interval(estimate: Mapping[str, Any]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
 
 
-def _regions(examples: Examples, probability_N: Values, threshold: float) -> dict[str, Any]:
-    """Figures of each region with enough images of both labels."""
-    label_N = examples.label_N
-    region_N = np.array([row.region for row in examples.rows])
-    found = {}
-    for region in sorted(set(region_N) - {""}):
-        at_N = region_N == region
-        label_R, probability_R = label_N[at_N], probability_N[at_N]
-        if min(label_R.sum(), len(label_R) - label_R.sum()) < _ENOUGH:
-            continue
-        at = accuracy(label_R, probability_R, threshold=threshold)
-        found[str(region)] = {
-            "images": len(label_R),
-            "fractured": int(label_R.sum()),
-            "auroc": asdict(auroc(label_R, probability_R)),
-            "sensitivity": asdict(at.sensitivity),
-            "specificity": asdict(at.specificity),
-        }
-    return found
+if __name__ == "__main__":
+    main()

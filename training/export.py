@@ -18,15 +18,17 @@ from safetensors.torch import save_file
 
 from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
 from batch_fracture.calibration import Calibration
-from batch_fracture.engines import OPENVINO_FP32, TOLERANCE
+from batch_fracture.engines import OPENVINO_FP32
 from batch_fracture.engines.torch_engine import ServedNetwork
 from batch_fracture.errors import BundleError
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.card import model_card
 from training.config import TrainingConfig
-from training.evaluate import compare_engines, counts, engine_logits, figures
+from training.evaluate import engine_logits
+from training.figures import counts
 from training.fold import fold_batchnorm
 from training.inputs import Examples
+from training.reporting import report_once, write_beside
 
 CLASSES = ("no fracture", "fracture")
 _TRACED_BATCH = 2
@@ -44,8 +46,8 @@ def export_bundle(
 ) -> Bundle:
     """Round, convert, calibrate, choose operating points, measure once, and write `config.out`.
 
-    Every figure comes from the files as written, run by the engines that serve. An older bundle at
-    `config.out` is replaced only when the new one is complete.
+    Every figure comes from the files as written, run by the engines that serve. An older bundle is replaced
+    only when the new one is complete. Curves and the worst errors go beside it (`training.report`).
 
     Args:
         served: the trained network; its weights are folded and rounded in place.
@@ -67,9 +69,11 @@ def export_bundle(
         parts = {"train": train, "calibration": calibration, "reporting": reporting}
         fields = _identity(config, served) | {"training": {**training, **_course(config, parts)}}
         fields |= _calibrated(write_bundle(folder, fields), calibration)
-        fields["evaluation"] = _evaluated(write_bundle(folder, fields), calibration, reporting)
+        found = report_once(write_bundle(folder, fields), calibration, reporting, out=config.out)
+        fields["evaluation"] = found.evaluation
         write_bundle(folder, fields)
         _replace(folder, config.out)
+    write_beside(config.out, found, reporting)
     return open_bundle(str(config.out))
 
 
@@ -134,27 +138,6 @@ def _calibrated(draft: Bundle, calibration: Examples) -> dict[str, Any]:
     points = choose_operating_points(calibration.label_N, fitted.probability(logit_N))
     described = {name: {k: v for k, v in asdict(at).items() if k != "name"} for name, at in points.items()}
     return {"calibration": asdict(fitted), "operating_points": described}
-
-
-def _evaluated(bundle: Bundle, calibration: Examples, reporting: Examples) -> dict[str, Any]:
-    """Figures on both halves, and how far the engines differ on all validation images."""
-    found: dict[str, Any] = {}
-    for name, half in (("reporting", reporting), ("calibration", calibration)):
-        logit_N = engine_logits(bundle, OPENVINO_FP32, half, num_threads=_num_threads())
-        found[name] = figures(
-            half,
-            bundle.calibration.probability(logit_N),
-            bundle.operating_points,
-            default_point=bundle.default_operating_point,
-        )
-    found["engines"] = compare_engines(bundle, calibration.also(reporting), num_threads=_num_threads())
-    for name, other in found["engines"]["others"].items():
-        if other["max_probability_difference"] > TOLERANCE:
-            raise BundleError(
-                f"engine {name} differs from {OPENVINO_FP32} by {other['max_probability_difference']:.4f} in "
-                f"probability, and {TOLERANCE} is allowed: the fp16 rounding costs this network too much"
-            )
-    return found
 
 
 def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import batch_fracture
-from batch_fracture.bundle import sha256_of
+from batch_fracture.bundle import Bundle, sha256_of
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import read_labels, table_problems
@@ -90,9 +90,19 @@ def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
         reporting=reporting,
         training=provenance(config, parts.record, trained_s=metrics["trained_s"], command=command),
     )
+    _say_done(bundle, config.out)
+
+
+def _say_done(bundle: Bundle, out: Path) -> None:
+    """What came out, and where to read of it."""
+    from training.report import folder_beside  # noqa: PLC0415 - it draws with matplotlib
+
     area = bundle.manifest["evaluation"]["reporting"]["auroc"]
     print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting part")
-    print(f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}")
+    print(
+        f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}; curves "
+        f"and the worst errors in {folder_beside(out)}, which shows radiographs"
+    )
 
 
 def check_out(out: Path) -> None:
