@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from batch_fracture.codes import Code
+from batch_fracture.decode.dicom_limits import Metered
 from batch_fracture.errors import ImageError
 
 T = TypeVar("T")
@@ -49,12 +50,13 @@ def parse(
         max_bytes: that a deflated object may inflate to; None for `MAX_INFLATED_BYTES`.
 
     Raises:
-        ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates beyond measure.
+        ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates, or its header grows, beyond
+            measure.
     """
     plain = guard(lambda: _inflated(content, max_bytes or MAX_INFLATED_BYTES))
     return guard(
         lambda: pydicom.dcmread(
-            io.BytesIO(plain), force=True, stop_before_pixels=True, specific_tags=header_only
+            Metered(plain), force=True, stop_before_pixels=True, specific_tags=header_only
         )
     )
 

@@ -6,19 +6,19 @@ The bytes are counted in small pieces and dropped, so that a stream which inflat
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError
 
-_PIECE_BYTES = 2**18
+_PIECE_BYTES, _FED_BYTES = 2**18, 2**16
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """PNG colour type -> samples per pixel (RFC 2083 4.1.1)."""
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and its steps (RFC 2083 2.6)."""
 
 
-def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
+def prove_stream(pieces: Iterable[bytes | memoryview], needed_bytes: int) -> None:
     """Inflate a zlib stream to see that it holds the bytes of a picture, and that its checksum is right.
 
     Args:
@@ -30,7 +30,7 @@ def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
     """
     stream, inflated_bytes = zlib.decompressobj(), 0
     try:
-        for piece in pieces:
+        for piece in _small(pieces):
             rest = piece
             while rest and not stream.eof and inflated_bytes <= needed_bytes:
                 inflated_bytes += len(stream.decompress(rest, _PIECE_BYTES))
@@ -39,6 +39,13 @@ def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
         raise ImageError(Code.CORRUPT, "the compressed pixels are damaged") from error
     if inflated_bytes < needed_bytes:
         raise ImageError(Code.TRUNCATED, f"the pixels end after {inflated_bytes} of {needed_bytes} bytes")
+
+
+def _small(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Pieces of what zlib has not come to yet are copied each time; of large ones that would take hours."""
+    for piece in pieces:
+        for at in range(0, len(piece), _FED_BYTES):
+            yield bytes(piece[at : at + _FED_BYTES])
 
 
 def inflate_frame(stream: memoryview, size: int) -> bytes:
@@ -80,10 +87,10 @@ def prove_png(content: bytes) -> None:
     prove_stream(_png_pixels(content), needed_bytes)
 
 
-def _png_pixels(content: bytes) -> Iterable[bytes]:
-    at = 8
+def _png_pixels(content: bytes) -> Iterator[memoryview]:
+    view, at = memoryview(content), 8
     while at + 12 <= len(content):
         length = int.from_bytes(content[at : at + 4])
         if content[at + 4 : at + 8] == b"IDAT":
-            yield content[at + 8 : at + 8 + length]
+            yield view[at + 8 : at + 8 + length]
         at += 12 + length

@@ -18,9 +18,12 @@ Tables = dict[tuple[int, int], dict[int, int]]
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
 _SOF = frozenset({*range(0xC0, 0xD0), JPEG_LS}) - {0xC4, 0xC8, 0xCC}
 _SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0, 0xEE
-_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
-"""Within entropy-coded data: neither a stuffed zero nor a restart (T.81 B.1.1.2, B.1.1.5)."""
-_MARKER_LS = re.compile(rb"\xff+[\x80-\xfe]", re.DOTALL)
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""TEM and restarts have no length (T.81 B.1.1.3); another frame header could hide behind one of theirs."""
+_MARKER = re.compile(rb"(?<!\xff)\xff+[\x01-\xcf\xd8-\xfe]", re.DOTALL)
+"""Within entropy-coded data: neither a stuffed zero nor a restart (T.81 B.1.1.2, B.1.1.5). A run of 0xFF is
+tried once, from its first byte, or a long one would take for ever."""
+_MARKER_LS = re.compile(rb"(?<!\xff)\xff+[\x80-\xfe]", re.DOTALL)
 """T.87 A.1: after 0xFF a zero bit is stuffed, so that no byte of 0x80 or more follows."""
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
@@ -91,11 +94,13 @@ def read_stream(stream: memoryview) -> JpegStream:
         raise ImageError(Code.CORRUPT, "a compressed frame does not begin as JPEG")
     walk, at = _Walk(stream=stream), 2
     while at + 2 <= len(stream):
-        if stream[at] != 0xFF:
+        if stream[at] != 0xFF or stream[at + 1] == 0:
             raise ImageError(Code.CORRUPT, "a JPEG segment does not begin with a marker")
         marker = stream[at + 1]
         if marker == 0xFF:
             at += 1
+        elif marker in _STANDALONE:
+            at += 2
         elif marker == _EOI:
             return _finished(walk, at + 2)
         else:
