@@ -53,8 +53,8 @@ class Task:
 
     seed: int
     with_shared: bool
-    planted: str = ""
-    """A fault in the place of the reader; see `fuzz_planted`."""
+    planted: tuple[str, ...] = ()
+    """A fault for each file, in the place of the reader; see `fuzz_planted`."""
 
 
 @dataclass(kw_only=True)
@@ -165,15 +165,20 @@ def _book(summary: Summary, number: int, answer: tuple[str, str, str, float, int
 def _serve(pipe: Connection) -> None:
     """A worker's life: make and read the files that it is handed until the pipe closes."""
     from fuzz_oracle import PROFILES, Oracle
-    from fuzz_planted import FAULTS
+    from fuzz_planted import FAULTS, WHOLE
+
+    from batch_fracture.reader import read_images
 
     task: Task = pipe.recv()
-    oracle = Oracle(FAULTS[task.planted]) if task.planted else Oracle()
+    oracle = Oracle()
     try:
         while True:
             for number in pipe.recv():
                 name, content = broken(task.seed, number, with_shared=task.with_shared)
-                found = oracle.check(content, PROFILES[number % len(PROFILES)])
+                read = read_images
+                if task.planted:
+                    content, read = WHOLE, FAULTS[task.planted[number]]
+                found = oracle.check(content, PROFILES[number % len(PROFILES)], read)
                 pipe.send(
                     (name, found.code, found.media_type, found.seconds, found.growth_bytes, found.problems)
                 )

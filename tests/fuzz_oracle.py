@@ -58,13 +58,9 @@ class Oracle:
     """Reads files in this process and says what is wrong with their rows.
 
     Takes over stdout and stderr: nothing that is printed is lost, at whatever level.
-
-    Args:
-        read: what is tested.
     """
 
-    def __init__(self, read: Read = reader.read_images) -> None:
-        self._read = read
+    def __init__(self) -> None:
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self._file = Path(tempfile.mkstemp(prefix="bf-fuzz-", dir=folder)[1])
         self._printed = os.memfd_create("printed")
@@ -77,7 +73,7 @@ class Oracle:
         """Remove the file that each one is read from."""
         self._file.unlink()
 
-    def check(self, content: bytes, settings: ReadingSettings) -> Verdict:
+    def check(self, content: bytes, settings: ReadingSettings, read: Read = reader.read_images) -> Verdict:
         """Read one file under these settings, as a task of the pipeline would."""
         self._file.write_bytes(content)
         status = self._file.stat()
@@ -89,7 +85,7 @@ class Oracle:
         _limit_address_space(settings.memory_limit_bytes)
         before, began = _reset_peak(), time.monotonic()
         try:
-            rows = list(self._read([entry], SPEC, settings))
+            rows = list(read([entry], SPEC, settings))
             problems: list[str] = []
         except BaseException as error:  # noqa: BLE001 - that is what is looked for
             rows, problems = [], [f"raised {type(error).__name__}: {error} at {_where(error)}"]

@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from fuzz_seeds import MARKER
+from fuzz_seeds import MARKER, rasters
 
 from batch_fracture.reader import read_images
 
 Row = dict[str, Any]
+WHOLE = rasters()["png"]
+"""What these readers read: nothing is wrong with it."""
 
 
 def _changed(**columns: Any) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import zlib
 
 import drawing
@@ -85,3 +86,12 @@ def test_a_deflated_frame_holds_its_bytes_and_no_more() -> None:
     with pytest.raises(ImageError) as caught:
         inflate.inflate_frame(memoryview(b"\x07 no deflate"), 10)
     assert caught.value.code == Code.CORRUPT
+
+
+def test_a_large_piece_is_fed_in_small_ones() -> None:
+    noise = np.random.default_rng(0).bytes(48 * 2**20)
+    stored = zlib.compress(noise, 0)
+    began = time.process_time()
+    inflate.prove_stream([stored], len(noise))
+    assert time.process_time() - began < 1.5
+    assert _code([memoryview(stored)[:-10]], len(noise) + 1) == Code.TRUNCATED

@@ -36,19 +36,21 @@ class Metered(io.BytesIO):
         self._read_bytes = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As `io.BytesIO` reads.
-
-        Raises:
-            ImageError: `TOO_LARGE` when the header has too many elements, or too long ones.
-        """
+        """As `io.BytesIO` reads, until there was too much of it; see `check`."""
         piece = super().read(size)
         self._reads += 1
         self._read_bytes += len(piece)
-        if self._reads > MAX_READS or self._read_bytes > MAX_HEADER_BYTES:
-            raise ImageError(
-                Code.TOO_LARGE, "the DICOM header has more or longer elements than any radiograph's"
-            )
+        self.check()
         return piece
+
+    def check(self) -> None:
+        """See that the limits have not been passed; pydicom turns what `read` raises into other exceptions.
+
+        Raises:
+            ImageError: `TOO_LARGE`.
+        """
+        if self._reads > MAX_READS or self._read_bytes > MAX_HEADER_BYTES:
+            raise ImageError(Code.TOO_LARGE, "the DICOM header has too many elements, or too long ones")
 
 
 def _take_apart(raw: RawDataElement, data: dict[str, Any], **options: Any) -> None:
@@ -60,7 +62,7 @@ def _take_apart(raw: RawDataElement, data: dict[str, Any], **options: Any) -> No
 
 
 def _max_bytes(vr: str, tag: int) -> int:
-    if vr in ("US", "SS", "US or SS", "US or OW", "US or SS or OW"):
+    if vr in ("US or OW", "US or SS or OW"):
         return MAX_LUT_BYTES
     is_sequence = vr == "SQ" and datadict.dictionary_has_tag(tag) and datadict.dictionary_VR(tag) == "SQ"
     return MAX_SEQUENCE_BYTES if is_sequence else MAX_VALUE_BYTES

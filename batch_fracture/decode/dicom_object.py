@@ -54,11 +54,14 @@ def parse(
             measure.
     """
     plain = guard(lambda: _inflated(content, max_bytes or MAX_INFLATED_BYTES))
-    return guard(
-        lambda: pydicom.dcmread(
-            Metered(plain), force=True, stop_before_pixels=True, specific_tags=header_only
+    metered = Metered(plain)
+    try:
+        return guard(
+            lambda: pydicom.dcmread(metered, force=True, stop_before_pixels=True, specific_tags=header_only)
         )
-    )
+    except ImageError:
+        metered.check()
+        raise
 
 
 def plain_bytes(content: bytes, dataset: pydicom.Dataset) -> tuple[bytes, int]:

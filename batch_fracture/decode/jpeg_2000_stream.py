@@ -54,23 +54,11 @@ def read_stream(stream: memoryview) -> Jpeg2000Stream:
     num = int.from_bytes(size[34:36])
     if len(size) < 36 + 3 * num or not num or len(style) < 6:
         raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
-    numbers = [int.from_bytes(size[place : place + 4]) for place in range(2, 34, 4)]
-    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = numbers
     components = [size[place : place + 3] for place in range(36, 36 + 3 * num, 3)]
-    if not (tile_width and tile_height) or len({depth >> 7 for depth, _, _ in components}) > 1:
+    if len({depth >> 7 for depth, _, _ in components}) > 1:
         raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
-    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
-    if not 0 < tiles <= _MAX_TILES:
-        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
-    segments += _prove_tiles(codestream, at, tiles)
-    canvas = Canvas(
-        rows=bottom - top,
-        columns=right - left,
-        tile_rows=min(tile_height, bottom - tile_top),
-        tile_columns=min(tile_width, right - tile_left),
-        tiles=tiles,
-        components=num,
-    )
+    canvas = _canvas(size, num)
+    segments += _prove_tiles(codestream, at, canvas.tiles)
     styles = [segment for segment in segments if segment[0] in (COD, COC)]
     prove_affordable(styles, canvas, len(codestream))
     return Jpeg2000Stream(
@@ -81,6 +69,25 @@ def read_stream(stream: memoryview) -> Jpeg2000Stream:
         is_subsampled=any(across != 1 or down != 1 for _, across, down in components),
         levels=style[5],
         codestream=codestream,
+    )
+
+
+def _canvas(size: bytes, components: int) -> Canvas:
+    """The picture and its tiles, from the body of SIZ."""
+    numbers = [int.from_bytes(size[place : place + 4]) for place in range(2, 34, 4)]
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = numbers
+    if not (tile_width and tile_height):
+        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    if not 0 < tiles <= _MAX_TILES:
+        raise ImageError(Code.CORRUPT, "the JPEG 2000 header is malformed")
+    return Canvas(
+        rows=bottom - top,
+        columns=right - left,
+        tile_rows=min(tile_height, bottom - tile_top),
+        tile_columns=min(tile_width, right - tile_left),
+        tiles=tiles,
+        components=components,
     )
 
 
