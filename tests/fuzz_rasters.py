@@ -15,10 +15,10 @@ BOMB_BYTES = 24 * 2**20
 
 
 @functools.cache
-def bomb(wbits: int = 15) -> bytes:
+def bomb(wbits: int = 15, size: int = BOMB_BYTES) -> bytes:
     """A deflate stream of zeros, a thousand times smaller than what it inflates to."""
     deflater = zlib.compressobj(9, wbits=wbits)
-    return deflater.compress(bytes(BOMB_BYTES)) + deflater.flush()
+    return deflater.compress(bytes(size)) + deflater.flush()
 
 
 def png(rng: Random, content: bytes) -> bytes:

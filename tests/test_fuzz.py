@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz import Task, fuzz
+from fuzz_crew import Task, fuzz
 from fuzz_mutations import broken
 from fuzz_planted import FAULTS
 from fuzz_seeds_dicom import whole

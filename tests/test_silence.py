@@ -8,7 +8,6 @@ import pytest
 
 from batch_fracture.decode.silence import silenced
 
-
 FILES = Path("/proc/self/fd")
 
 
