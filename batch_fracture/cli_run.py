@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from batch_fracture.cli_options import S3_ENDPOINT
+from batch_fracture.settings import ReadingSettings
 
 
 def _split(_context: click.Context, _parameter: click.Parameter, value: Any) -> tuple[str, ...]:
@@ -80,6 +81,41 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
     callback=_split,
     metavar="LIST|all",
     help="DICOM modalities to read.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=ReadingSettings.max_pixels,
+    show_default=True,
+    help="Larger images are TOO_LARGE.",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(min=1),
+    default=ReadingSettings.max_bytes,
+    show_default=True,
+    help="Larger files are TOO_LARGE, and deflated DICOM that inflates to more.",
+)
+@click.option(
+    "--max-inflation",
+    type=click.IntRange(min=1),
+    default=ReadingSettings.max_inflation,
+    show_default=True,
+    help="Deflated DICOM that inflates more than so many times, and beyond 64 MiB, is TOO_LARGE.",
+)
+@click.option(
+    "--time-limit-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=ReadingSettings.time_limit_s,
+    show_default=True,
+    help="Seconds of decoding after which an image is TIMED_OUT.",
+)
+@click.option(
+    "--memory-limit-bytes",
+    type=click.IntRange(min=2**30),
+    default=ReadingSettings.memory_limit_bytes,
+    show_default=True,
+    help="Address space of the process that reads an image alone, which killed a worker before.",
 )
 @S3_ENDPOINT
 @click.option(

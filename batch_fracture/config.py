@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,8 @@ from batch_fracture.settings import RADIOGRAPH_MODALITIES, ReadingSettings
 from batch_fracture.store import Access
 from batch_fracture.store.sources import lies_inside, outermost
 
+LIMITS = ("max_pixels", "max_bytes", "max_inflation", "time_limit_s", "memory_limit_bytes")
+"""What one image may cost: flags of `run` and fields of `ReadingSettings` alike."""
 _CHOICES = {"order": ("newest", "oldest", "listed"), "log_format": ("rich", "plain", "json", None)}
 
 
@@ -37,6 +40,12 @@ class RunConfig:
     """Ray cluster."""
     modalities: tuple[str, ...] = RADIOGRAPH_MODALITIES
     """DICOM modalities to read, or `all`."""
+    max_pixels: int = ReadingSettings.max_pixels
+    """This and the next four: limits of one image; see `ReadingSettings`."""
+    max_bytes: int = ReadingSettings.max_bytes
+    max_inflation: int = ReadingSettings.max_inflation
+    time_limit_s: float = ReadingSettings.time_limit_s
+    memory_limit_bytes: int = ReadingSettings.memory_limit_bytes
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     order: str = "newest"
@@ -77,11 +86,16 @@ class RunConfig:
         modalities = tuple(m.upper() if m.lower() != "all" else "all" for m in self.modalities if m)
         if not modalities:
             raise ConfigError("--modalities is empty: name some, such as CR,DX,RG, or all")
+        for name in LIMITS:
+            if not 0 < getattr(self, name) < math.inf:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} {getattr(self, name)!r}: name a number above 0")
         if self.deadline and self.max_runtime:
             raise ConfigError("--deadline and --max-runtime are two ways to say one thing; leave one out")
         stop_at(self.deadline, self.max_runtime)
         object.__setattr__(self, "source", outermost(self.source))
-        object.__setattr__(self, "settings", ReadingSettings(modalities=modalities))
+        limits = {name: getattr(self, name) for name in LIMITS}
+        object.__setattr__(self, "settings", ReadingSettings(modalities=modalities, **limits))
         self._refuse_results_inside_source()
 
     @property
@@ -136,6 +150,7 @@ _TEXTS = frozenset(
     }
 )
 _LISTS = frozenset({"source", "include", "exclude", "modalities"})
+_WHOLE = frozenset({"limit", "max_pixels", "max_bytes", "max_inflation", "memory_limit_bytes"})
 _SWITCHES = frozenset({"reread", "retry_failed", "dry_run", "json"})
 
 
@@ -177,4 +192,4 @@ def _fits(key: str, value: object) -> bool:
     if key == "operating_point":
         return isinstance(value, (str, float))
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole if key == "limit" else whole or isinstance(value, float)
+    return whole if key in _WHOLE else whole or isinstance(value, float)

@@ -70,6 +70,8 @@ def test_help_is_light() -> None:
         ),
         (("run", "{tmp}/a", "--results", "/proc/r", "--model", "{bundle}"), "cannot be written"),
         (("run", "{tmp}/a", "--results", "{tmp}/r", "--limit", "0"), "0 is not in the range x>=1"),
+        (("run", "{tmp}/a", "--results", "{tmp}/r", "--max-pixels", "0"), "0 is not in the range x>=1"),
+        (("run", "{tmp}/a", "--results", "{tmp}/r", "--time-limit-s", "0"), "0.0 is not in the range x>0"),
         (("run", "{tmp}/a", "--config", "{tmp}/none.toml"), "none.toml': No such file"),
         (("query", "--results", "{tmp}/full", "SELECT 1"), "not a results folder"),
         (("query", "--results", "{tmp}/a", "SELECT 1"), "there are no results yet"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from batch_fracture.config import RunConfig, read_toml
 from batch_fracture.errors import ConfigError
+from batch_fracture.settings import ReadingSettings
 
 
 def test_paths_become_absolute_and_modalities_upper_case(
@@ -90,11 +92,34 @@ def test_links_in_a_circle(tmp_path: Path) -> None:
         RunConfig(source=(str(tmp_path / "loop"),), results=str(tmp_path / "r"))
 
 
+def test_limits_of_one_image_reach_the_settings_and_their_digest(tmp_path: Path) -> None:
+    limits = {
+        "max_pixels": 1000,
+        "max_bytes": 2000,
+        "max_inflation": 3,
+        "time_limit_s": 4.5,
+        "memory_limit_bytes": 2**30,
+    }
+    path = tmp_path / "nightly.toml"
+    path.write_text("".join(f"{name.replace('_', '-')} = {value}\n" for name, value in limits.items()))
+    config = RunConfig(source=("a",), results="r", **read_toml(str(path)))
+    assert config.settings == ReadingSettings(**limits)
+    assert config.settings.digest != RunConfig(source=("a",), results="r").settings.digest
+    assert set(limits) == {field.name for field in fields(ReadingSettings)} - {"modalities"}
+    for name in limits:
+        with pytest.raises(ConfigError, match="name a number above 0"):
+            RunConfig(source=("a",), results="r", **{name: 0})
+    with pytest.raises(ConfigError, match="--time-limit-s nan"):
+        RunConfig(source=("a",), results="r", time_limit_s=float("nan"))
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "limit = 2.5",
         "limit = true",
+        "max-pixels = 1e8",
+        'max-bytes = "512MB"',
         'source = "a"',
         'source = ["a", 3]',
         "modalities = 5",

@@ -234,3 +234,16 @@ def test_an_old_radiograph_without_file_header_is_read(shared: Path) -> None:
     grey_HW = _read(content)
     assert grey_HW.shape == (440, 440)
     assert grey_HW[:20, :20].mean() < grey_HW[200:240, 200:240].mean()
+
+
+def test_a_deflated_object_that_inflates_out_of_proportion_is_too_large() -> None:
+    blank = drawing.dicom(np.zeros((6000, 6000), np.uint16), syntax=DeflatedExplicitVRLittleEndian)
+    assert len(blank) < 100_000
+    error = _error(blank)
+    assert (error.code, error.message) == (
+        Code.TOO_LARGE,
+        "the DICOM object inflates to more than 67,108,864 bytes",
+    )
+    assert _header(blank, ReadingSettings(modalities=("all",), max_inflation=2000)).rows == 6000
+    small = drawing.dicom(np.zeros((5000, 5000), np.uint16), syntax=DeflatedExplicitVRLittleEndian)
+    assert _header(small).rows == 5000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import drawing
 import encoding
@@ -102,3 +103,27 @@ def test_pairs_are_counted() -> None:
     assert jpeg_stream.count_pairs(memoryview(entropy), 0x00, 0x00) == 2
     assert jpeg_stream.count_pairs(memoryview(entropy), 0xD0, 0xD7) == 2
     assert jpeg_stream.count_pairs(memoryview(b""), 0x00, 0x00) == 0
+
+
+@pytest.mark.parametrize("end", [b"\0", b"\xd9"])
+def test_a_long_run_of_fill_bytes_takes_no_time(end: bytes) -> None:
+    scan = BASELINE.rfind(b"\xff\xd9")
+    filled = BASELINE[:scan] + b"\xff" * 200_000 + end + BASELINE[scan:]
+    began = time.process_time()
+    stream = jpeg_stream.read_stream(memoryview(filled))
+    assert time.process_time() - began < 1
+    assert stream.scans[0].stop == (scan if end == b"\xd9" else scan + 200_001)
+
+
+@pytest.mark.parametrize("marker", [0x00, 0x01, 0xD0, 0xD7])
+def test_no_frame_header_hides_behind_what_has_no_length(marker: int) -> None:
+    at = BASELINE.find(b"\xff\xc0")
+    hidden = b"\xff\xc0\x00\x0b\x08\x75\x30\x75\x30\x01\x01\x11\x00"
+    smuggled = BASELINE[:at] + bytes((0xFF, marker, 0, 2 + len(hidden))) + hidden + BASELINE[at:]
+    assert _error(smuggled).code == Code.CORRUPT
+
+
+def test_restarts_and_tem_between_segments_are_passed_over() -> None:
+    at = BASELINE.find(b"\xff\xc0")
+    stream = jpeg_stream.read_stream(memoryview(BASELINE[:at] + b"\xff\x01\xff\xd3" + BASELINE[at:]))
+    assert (stream.rows, stream.columns) == (160, 136)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import zlib
 
 import drawing
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -223,3 +226,18 @@ def test_deflated_tiff_strips_are_checked(stored_HW: np.ndarray, rows_per_strip:
         content[:at] + b"\xff" + content[at + 1 :],
     ):
         assert _code(damaged) == Code.CORRUPT
+
+
+def test_libraries_print_nothing_of_damaged_files(capfd: pytest.CaptureFixture[str]) -> None:
+    deep_HWC = np.dstack([drawing.grey().astype(np.uint16) * 200] * 3)
+    more = imagecodecs.png_encode(deep_HWC)
+    at = more.find(b"IDAT")
+    length = int.from_bytes(more[at - 4 : at])
+    rows = zlib.decompress(more[at + 4 : at + 4 + length]) + bytes(5000)
+    png = more[: at - 4] + drawing.png_chunk(b"IDAT", zlib.compress(rows)) + drawing.png_chunk(b"IEND", b"")
+    lzw = drawing.saved(drawing.grey(), "TIFF", compression="tiff_lzw")
+    tiffs = [lzw[:8] + noise + lzw[40:] for noise in (b"\xff" * 32, b"\x5a" * 32)]
+    for content in (png, *tiffs, drawing.with_tiff_tag(lzw, 259, 6)):
+        with contextlib.suppress(ImageError):
+            decode.read_grey(content, decode.read_header(content, ReadingSettings()), min_long_side=64)
+    assert capfd.readouterr() == ("", "")

@@ -115,3 +115,25 @@ def test_exif_orientation(orientation: int, order: str) -> None:
 @pytest.mark.parametrize("exif", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
 def test_damaged_exif_is_upright(exif: bytes) -> None:
     assert tiff.exif_orientation(exif) == 1
+
+
+def _of_one_block(side: int, samples: int, *, tiled: bool) -> bytes:
+    """10 x 10 pixels in one strip or tile."""
+    tags = {256: 10, 257: 10, 258: 8, 259: 5, 262: 1, 277: samples}
+    tags |= {322: side, 323: side, 324: 8, 325: 100} if tiled else {273: 8, 278: 10, 279: 100}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(104)
+
+
+def test_a_tile_far_larger_than_its_picture_is_refused_before_it_gets_memory() -> None:
+    assert tiff.read_layout(_of_one_block(1024, 1, tiled=True)) == Layout(rows=10, columns=10)
+    for side in (1040, 20_000, 2**31):
+        assert _code(_of_one_block(side, 1, tiled=True)) == Code.CORRUPT
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_pixel_has_at_most_six_samples(tiled: bool) -> None:
+    assert tiff.read_layout(_of_one_block(16, 6, tiled=tiled)) == Layout(rows=10, columns=10)
+    assert _code(_of_one_block(16, 7, tiled=tiled)) == Code.UNSUPPORTED
+    assert _code(_of_one_block(16, 60_000, tiled=tiled)) == Code.UNSUPPORTED
+    assert _code(_of_one_block(16, 0, tiled=tiled)) == Code.CORRUPT

@@ -34,7 +34,8 @@ def read_header(content: bytes, settings: ReadingSettings) -> ImageHeader:
     if media_type == sniff.DICOM:
         from batch_fracture.decode import dicom  # noqa: PLC0415 - pydicom costs 0.2 s; many archives hold none
 
-        header = dicom.read_header(content, settings.modalities, max_bytes=settings.max_bytes)
+        max_bytes = settings.max_inflated_bytes(len(content))
+        header = dicom.read_header(content, settings.modalities, max_bytes=max_bytes)
     else:
         from batch_fracture.decode import raster  # noqa: PLC0415 - Pillow stays out of the driver
 

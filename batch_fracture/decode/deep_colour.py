@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batch_fracture.decode import inflate, sniff, tiff
+from batch_fracture.decode.silence import silenced
 from batch_fracture.decode.window import window_by_percentiles
 
 LUMA = (0.299, 0.587, 0.114)
@@ -41,10 +42,12 @@ def read_grey(content: bytes, media_type: str) -> npt.NDArray[np.uint8]:
 
     if media_type == sniff.PNG:
         inflate.prove_png(content)
-        samples_HWC = imagecodecs.png_decode(content)
+        with silenced():
+            samples_HWC = imagecodecs.png_decode(content)
         white_is_zero = False
     else:
-        samples_HWC = imagecodecs.tiff_decode(content)
+        with silenced():
+            samples_HWC = imagecodecs.tiff_decode(content)
         if tiff.is_planar(content):
             samples_HWC = np.moveaxis(samples_HWC, 0, -1)
         white_is_zero = tiff.is_white_zero(content)

@@ -21,7 +21,8 @@ from pydicom.uid import (
 )
 
 from batch_fracture.codes import Code
-from batch_fracture.decode.inflate import InflatingFile
+from batch_fracture.decode.dicom_limits import Metered
+from batch_fracture.decode.inflating_file import InflatingFile
 from batch_fracture.errors import ImageError
 
 T = TypeVar("T")
@@ -52,13 +53,18 @@ def parse(
         max_bytes: that a deflated object may inflate to; None for `MAX_INFLATED_BYTES`.
 
     Raises:
-        ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates beyond measure.
+        ImageError: `TRUNCATED`, `CORRUPT`, or `TOO_LARGE` when it inflates, or its header grows, beyond
+            measure.
     """
     limit = max_bytes or MAX_INFLATED_BYTES
     file = guard(lambda: _opened(content, limit))
-    dataset = guard(
-        lambda: pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=header_only)
-    )
+    try:
+        dataset = guard(
+            lambda: pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=header_only)
+        )
+    except ImageError:
+        file.check()
+        raise
     if isinstance(file, InflatingFile) and guard(lambda: _end_of_pixels(file)) > limit:
         raise ImageError(Code.TOO_LARGE, f"the DICOM object inflates to more than {limit:,} bytes")
     return dataset
@@ -159,10 +165,10 @@ def _declared_syntax(content: bytes) -> str | None:
     return content[at + 8 : at + 8 + length].decode("ascii", "replace").rstrip("\0 ") if at > 0 else None
 
 
-def _opened(content: bytes, max_bytes: int) -> io.BytesIO:
+def _opened(content: bytes, max_bytes: int) -> Metered:
     """The object as a file; a deflated one (PS3.5 A.5) inflates as it is read, and says that it is plain."""
     if _declared_syntax(content) != DeflatedExplicitVRLittleEndian:
-        return io.BytesIO(content)
+        return Metered(content)
     body_at = _GROUP_LENGTH_END + int.from_bytes(content[140:144], "little")
     deflated, plain = DeflatedExplicitVRLittleEndian.encode(), ExplicitVRLittleEndian.encode()
     head = content[:body_at].replace(deflated, plain.ljust(len(deflated), b"\0"))

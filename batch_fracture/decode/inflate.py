@@ -1,26 +1,24 @@
-"""Deflated pictures: the proof that zlib streams hold whole ones, and objects that inflate as they are read.
+"""The proof that zlib streams hold whole pictures: decoders stop early or fill in the rest without a word.
 
-Decoders stop early or fill in the rest without a word. Bytes that are only counted are dropped in small
-pieces, so that a stream which inflates without end costs nothing.
+The bytes are counted in small pieces and dropped, so that a stream which inflates without end costs nothing.
 """
 
 from __future__ import annotations
 
-import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError
 
-_PIECE_BYTES = 2**18
+_PIECE_BYTES, _FED_BYTES = 2**18, 2**16
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """PNG colour type -> samples per pixel (RFC 2083 4.1.1)."""
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and its steps (RFC 2083 2.6)."""
 
 
-def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
+def prove_stream(pieces: Iterable[bytes | memoryview], needed_bytes: int) -> None:
     """Inflate a zlib stream to see that it holds the bytes of a picture, and that its checksum is right.
 
     Args:
@@ -32,7 +30,7 @@ def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
     """
     stream, inflated_bytes = zlib.decompressobj(), 0
     try:
-        for piece in pieces:
+        for piece in _small(pieces):
             rest = piece
             while rest and not stream.eof and inflated_bytes <= needed_bytes:
                 inflated_bytes += len(stream.decompress(rest, _PIECE_BYTES))
@@ -41,6 +39,13 @@ def prove_stream(pieces: Iterable[bytes], needed_bytes: int) -> None:
         raise ImageError(Code.CORRUPT, "the compressed pixels are damaged") from error
     if inflated_bytes < needed_bytes:
         raise ImageError(Code.TRUNCATED, f"the pixels end after {inflated_bytes} of {needed_bytes} bytes")
+
+
+def _small(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Pieces of what zlib has not come to yet are copied each time; of large ones that would take hours."""
+    for piece in pieces:
+        for at in range(0, len(piece), _FED_BYTES):
+            yield bytes(piece[at : at + _FED_BYTES])
 
 
 def inflate_frame(stream: memoryview, size: int) -> bytes:
@@ -82,67 +87,10 @@ def prove_png(content: bytes) -> None:
     prove_stream(_png_pixels(content), needed_bytes)
 
 
-def _png_pixels(content: bytes) -> Iterable[bytes]:
-    at = 8
+def _png_pixels(content: bytes) -> Iterator[memoryview]:
+    view, at = memoryview(content), 8
     while at + 12 <= len(content):
         length = int.from_bytes(content[at : at + 4])
         if content[at + 4 : at + 8] == b"IDAT":
-            yield content[at + 8 : at + 8 + length]
+            yield view[at + 8 : at + 8 + length]
         at += 12 + length
-
-
-class InflatingFile(io.BytesIO):
-    """A file whose rest is deflated, and inflates as far as somebody reads it."""
-
-    def __init__(self, head: bytes, deflated: memoryview, max_bytes: int) -> None:
-        super().__init__(head)
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._deflated, self._at, self._tail = deflated, 0, b""
-        self._num_bytes, self._max_bytes = len(head), max_bytes
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """As `io.BytesIO.read`.
-
-        Raises:
-            ImageError: `TRUNCATED` when the stream ends before its end, `TOO_LARGE` beyond `max_bytes`.
-        """
-        is_all = size is None or size < 0
-        self._reach(self._max_bytes + 1 if is_all else self.tell() + (size or 0))
-        return super().read(size)
-
-    def complete(self, stop: int) -> bytes:
-        """All bytes up to `stop`, and perhaps some more.
-
-        What follows is inflated, counted and dropped: only the stream's end shows that nothing is missing.
-
-        Raises:
-            ImageError: as `read`.
-        """
-        self._reach(stop)
-        while not self._inflater.eof:
-            self._inflate(_PIECE_BYTES)
-        return self.getvalue()
-
-    def _reach(self, stop: int) -> None:
-        place = self.tell()
-        self.seek(0, io.SEEK_END)
-        while self._num_bytes < stop and not self._inflater.eof:
-            self.write(self._inflate(max(_PIECE_BYTES, stop - self._num_bytes)))
-        self.seek(place)
-
-    def _inflate(self, size: int) -> bytes:
-        """The next bytes, at most so many. Deflated ones go in by pieces, for zlib copies what it leaves."""
-        if not self._tail:
-            self._tail = bytes(self._deflated[self._at : self._at + _PIECE_BYTES])
-            self._at += len(self._tail)
-        has_more = bool(self._tail)
-        room = max(1, min(size, self._max_bytes + 1 - self._num_bytes))
-        piece = self._inflater.decompress(self._tail, room)
-        self._tail, self._num_bytes = self._inflater.unconsumed_tail, self._num_bytes + len(piece)
-        if self._num_bytes > self._max_bytes:
-            raise ImageError(
-                Code.TOO_LARGE, f"the DICOM object inflates to more than {self._max_bytes:,} bytes"
-            )
-        if not (piece or has_more or self._inflater.eof):
-            raise ImageError(Code.TRUNCATED, "the deflated DICOM object ends early")
-        return piece

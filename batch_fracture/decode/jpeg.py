@@ -19,6 +19,8 @@ from batch_fracture.errors import ImageError
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """SOF0 baseline, SOF1 extended, SOF2 progressive, all Huffman-coded (ITU-T T.81 table B.1)."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_STUFFED, _JPEG_LS = 0x00, 0xF7
+"""The first is none (T.81 B.1.1.2): libjpeg looks for the next within its segment. The second: T.87 C.1.1."""
 _MAX_REDUCTION = 8
 _END = b"\xff\xd9"
 
@@ -49,6 +51,10 @@ def read_frame(content: bytes) -> Frame:
         if content[at] != 0xFF:
             raise ImageError(Code.CORRUPT, "a JPEG segment does not begin with a marker")
         marker = content[at + 1]
+        if marker == _STUFFED:
+            raise ImageError(Code.CORRUPT, "a JPEG segment does not begin with a marker")
+        if marker == _JPEG_LS:
+            raise ImageError(Code.UNSUPPORTED, "JPEG-LS outside DICOM is not supported")
         if marker == 0xFF or marker in _STANDALONE:
             at += 1 if marker == 0xFF else 2
             continue

@@ -23,7 +23,9 @@ _SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0
 _NO_MARKERS, _NO_MARKERS_LS = {0x00, *range(0xD0, 0xD8), 0xFF}, {*range(0x80), 0xFF}
 """What follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81 B.1.1.2, B.1.1.5);
 in JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1)."""
-_BLOCK_BYTES = 2**16
+_FIRST_BLOCK_BYTES, _BLOCK_BYTES = 2**9, 2**16
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""TEM and restarts have no length (T.81 B.1.1.3); another frame header could hide behind one of theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +94,13 @@ def read_stream(stream: memoryview) -> JpegStream:
         raise ImageError(Code.CORRUPT, "a compressed frame does not begin as JPEG")
     walk, at = _Walk(stream=stream), 2
     while at + 2 <= len(stream):
-        if stream[at] != 0xFF:
+        if stream[at] != 0xFF or stream[at + 1] == 0:
             raise ImageError(Code.CORRUPT, "a JPEG segment does not begin with a marker")
         marker = stream[at + 1]
         if marker == 0xFF:
             at += 1
+        elif marker in _STANDALONE:
+            at += 2
         elif marker == _EOI:
             return _finished(walk, at + 2)
         else:
@@ -175,8 +179,9 @@ def _end_of_scan(stream: memoryview, start: int, no_markers: set[int]) -> int | 
     ends_256 = np.ones(256, np.bool_)
     ends_256[list(no_markers)] = False
     bytes_N: npt.NDArray[np.uint8] = np.frombuffer(stream, np.uint8)
-    for at in range(start, len(bytes_N) - 1, _BLOCK_BYTES):
-        block_N = bytes_N[at : at + _BLOCK_BYTES + 1]
+    at, block_bytes = start, min(_FIRST_BLOCK_BYTES, _BLOCK_BYTES)  # a file may hold thousands of tiny scans
+    while at < len(bytes_N) - 1:
+        block_N = bytes_N[at : at + block_bytes + 1]
         places = np.flatnonzero(block_N[:-1] == 0xFF)
         places = places[ends_256[block_N[places + 1]]]
         if len(places):
@@ -184,6 +189,7 @@ def _end_of_scan(stream: memoryview, start: int, no_markers: set[int]) -> int | 
             while stop > start and stream[stop - 1] == 0xFF:
                 stop -= 1
             return stop
+        at, block_bytes = at + block_bytes, min(2 * block_bytes, _BLOCK_BYTES)
     return None
 
 

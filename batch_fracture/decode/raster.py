@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from batch_fracture.codes import Code
 from batch_fracture.decode import deep_colour, inflate, jpeg, sniff, tiff
 from batch_fracture.decode.containers import LAYOUTS
 from batch_fracture.decode.header import ImageHeader
+from batch_fracture.decode.silence import silenced
 from batch_fracture.decode.window import window_by_percentiles
 from batch_fracture.errors import ImageError
 
@@ -99,8 +101,9 @@ def _read_deep_colour(content: bytes, media_type: str) -> npt.NDArray[np.uint8]:
 
 
 def _open(content: bytes, media_type: str) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=[FORMATS[media_type]])
-    image.load()
+    with silenced() if media_type == sniff.TIFF else contextlib.nullcontext():
+        image = Image.open(io.BytesIO(content), formats=[FORMATS[media_type]])
+        image.load()
     return image
 
 
