@@ -44,8 +44,9 @@ def test_a_header_of_very_many_elements_is_too_large(monkeypatch: pytest.MonkeyP
     assert caught.value.code == Code.TOO_LARGE
 
 
-def test_items_of_a_sequence_without_length_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_limits, "MAX_READS", 5000)
+@pytest.mark.parametrize("most", range(5000, 5004))
+def test_items_of_a_sequence_without_length_count_too(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_limits, "MAX_READS", most)
     items = EMPTY_ITEM * dicom_limits.MAX_READS
     content = _object({})
     assert _error(content + b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + items).code == Code.TOO_LARGE

@@ -163,7 +163,9 @@ def test_every_shared_damaged_radiograph_is_truncated(shared: Path) -> None:
 def test_no_frame_header_hides_behind_a_stuffed_zero() -> None:
     at = jpeg.read_frame(CONTENT).at
     hidden = b"\xff\xc0\x00\x0b\x08\x75\x30\x75\x30\x01\x01\x11\x00"
-    assert _code(CONTENT[:at] + bytes((0xFF, 0, 0, 2 + len(hidden))) + hidden + CONTENT[at:]) == Code.CORRUPT
+    with pytest.raises(ImageError) as caught:
+        jpeg.read_frame(CONTENT[:at] + bytes((0xFF, 0, 0, 2 + len(hidden))) + hidden + CONTENT[at:])
+    assert caught.value.code == Code.CORRUPT
 
 
 def test_jpeg_ls_in_a_file_of_its_own_is_unsupported() -> None:

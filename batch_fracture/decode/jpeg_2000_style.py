@@ -14,7 +14,7 @@ from batch_fracture.errors import ImageError
 COD, COC = b"\xff\x52", b"\xff\x53"
 """Coding style default, and of one component."""
 _MAX_LEVELS = 32
-_PIXELS_PER_PRECINCT, _FEW_PRECINCTS = 64, 4096
+_PIXELS_PER_PRECINCT, _FEW_PRECINCTS = 64, 1024
 """Encoders make precincts of 64 x 64 pixels at the least, smaller ones only for the reduced copies."""
 
 
