@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
 from batch_fracture.calibration import Calibration
 from batch_fracture.engines import OPENVINO_FP32, TOLERANCE
-from batch_fracture.engines.torch_engine import ServedNetwork
+from batch_fracture.engines.network import ServedNetwork
 from batch_fracture.errors import BundleError
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.card import model_card
@@ -79,7 +79,8 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
     Args:
         served: the trained network; BatchNorm is folded and all is rounded, in place.
         folder: exists.
-        input_size: S of the graph's input, uint8 (B, S, S) with any B; its output is fp32 logits (B,).
+        input_size: S of the graph's input, uint8 (B, S, S) with any B; its outputs are `logit`, fp32 (B,),
+            and with an evidence head `evidence`, fp32 (B, h, w).
 
     Raises:
         BundleError: a weight is too large for fp16, or not a number.
@@ -96,6 +97,8 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
         warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
         graph = openvino.convert_model(served, example_input=example_BSS, input=[-1, input_size, input_size])
+    for output, name in zip(graph.outputs, ("logit", "evidence"), strict=False):
+        output.get_tensor().set_names({name})
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=True)
 
 
@@ -118,6 +121,7 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
     return {
         "name": config.name,
         "architecture": config.architecture,
+        "head": served.head,
         "input": asdict(config.input),
         "normalisation": {"mean": served.mean, "std": served.std},
         "classes": CLASSES,
@@ -169,7 +173,7 @@ def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, 
 
 def _recipe(config: TrainingConfig) -> dict[str, Any]:
     """The fields of the configuration that decide the weights."""
-    elsewhere = {"name", "architecture", "source", "labels", "images", "out", "split_seed"}
+    elsewhere = {"name", "architecture", "head", "source", "labels", "images", "out", "split_seed"}
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 
 

@@ -13,11 +13,14 @@ import numpy.typing as npt
 
 from batch_fracture import decode
 from batch_fracture.errors import ImageError
-from batch_fracture.preprocess import InputSpec, read_input
+from batch_fracture.preprocess import InputSpec, letterbox, letterbox_boxes
 from batch_fracture.settings import ReadingSettings
 from training.labels import LabelledImage, LabelsError, check_contents
 
 Inputs = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float32]
+"""float32 (K, 4): left, top, right and bottom as fractions of the input's side."""
+NO_BOXES: Boxes = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class Examples:
     """Where each came from."""
     pixels_NSS: Inputs  # noqa: N815 - a shape suffix
     """uint8."""
+    boxes: tuple[Boxes, ...] = ()
+    """Of the fractures in each input; empty where no image has any."""
 
     @property
     def label_N(self) -> npt.NDArray[np.float32]:  # noqa: N802 - a shape suffix
@@ -44,16 +49,26 @@ class Examples:
         """Distinct groups."""
         return len({row.group for row in self.rows})
 
+    @property
+    def all_boxes(self) -> tuple[Boxes, ...]:
+        """Boxes for each row, also where no image has any."""
+        return self.boxes or (NO_BOXES,) * len(self.rows)
+
     def also(self, other: Examples) -> Examples:
         """These, then those."""
         pixels_NSS = np.concatenate([self.pixels_NSS, other.pixels_NSS])
-        return Examples(rows=self.rows + other.rows, pixels_NSS=pixels_NSS)
+        return Examples(
+            rows=self.rows + other.rows, pixels_NSS=pixels_NSS, boxes=self.all_boxes + other.all_boxes
+        )
 
     def only(self, rows: Iterable[LabelledImage]) -> Examples:
         """The examples of these rows, in their order."""
         kept = tuple(rows)
         index_of = {row.row: index for index, row in enumerate(self.rows)}
-        return Examples(rows=kept, pixels_NSS=self.pixels_NSS[[index_of[row.row] for row in kept]])
+        chosen, boxes = [index_of[row.row] for row in kept], self.all_boxes
+        return Examples(
+            rows=kept, pixels_NSS=self.pixels_NSS[chosen], boxes=tuple(boxes[index] for index in chosen)
+        )
 
 
 def read_examples(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -> Examples:
@@ -69,20 +84,29 @@ def read_examples(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -
     """
     pixels_NSS = np.empty((len(rows), spec.size, spec.size), np.uint8)
     sha256: list[str] = []
+    boxes: list[Boxes] = []
     with ThreadPoolExecutor() as pool:  # the decoders release the interpreter lock
-        for index, (pixels_SS, digest) in enumerate(pool.map(lambda row: _read(table, row, spec), rows)):
-            pixels_NSS[index] = pixels_SS
+        for index, found in enumerate(pool.map(lambda row: _read(table, row, spec), rows)):
+            pixels_NSS[index], shape, digest = found
             sha256.append(digest)
+            boxes.append(_in_input(rows[index], shape, spec))
     check_contents(table, rows, sha256)
-    return Examples(rows=tuple(rows), pixels_NSS=pixels_NSS)
+    return Examples(rows=tuple(rows), pixels_NSS=pixels_NSS, boxes=tuple(boxes))
 
 
-def _read(table: Path, row: LabelledImage, spec: InputSpec) -> tuple[Inputs, str]:
+def _read(table: Path, row: LabelledImage, spec: InputSpec) -> tuple[Inputs, tuple[int, int], str]:
+    """The input, rows and columns of what it was made from, and the file's digest."""
     content = row.path.read_bytes()
     try:
         header = decode.read_header(content, ReadingSettings())
-        return read_input(content, header, spec), hashlib.sha256(content).hexdigest()
+        grey_HW = decode.read_grey(content, header, min_long_side=spec.min_long_side)
     except ImageError as error:
         raise LabelsError(
             f"labels {table}: row {row.row}: {row.name} cannot be read ({error.code}: {error.message})"
         ) from error
+    rows, columns = grey_HW.shape
+    return letterbox(grey_HW, spec), (rows, columns), hashlib.sha256(content).hexdigest()
+
+
+def _in_input(row: LabelledImage, shape: tuple[int, int], spec: InputSpec) -> Boxes:
+    return letterbox_boxes(np.array(row.boxes, np.float32), shape, spec) if row.boxes else NO_BOXES

@@ -35,6 +35,8 @@ class LabelledImage:
     split: str
     region: str
     """Body region, empty when the table has none."""
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Of fractures: x_centre, y_centre, width, height as fractions of the original image."""
 
 
 def read_labels(table: Path, images: Path) -> list[LabelledImage]:

@@ -18,7 +18,7 @@ from training.config import TrainingConfig, read_config
 from training.labels import read_labels
 from training.split import halve_by_group
 
-STORAGE = Path.home() / ".cache" / "batch-fracture" / "training"
+STORAGE = str(Path.home() / ".cache" / "batch-fracture" / "training")
 _EPILOG = """\b
 Example:
   python -m training.train --config training/configs/fracatlas-lite0.toml \\
@@ -36,9 +36,9 @@ Example:
 @click.option("--workers", type=int, help="Ray Train workers.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option(
-    "--storage", type=click.Path(path_type=Path), default=STORAGE, show_default=True, help="Checkpoints."
+    "--storage", default=STORAGE, show_default=True, help="Checkpoints: a folder or s3://bucket/prefix."
 )
-def main(config_path: Path, storage: Path, **overrides: Any) -> None:
+def main(config_path: Path, storage: str, **overrides: Any) -> None:
     """Train a fracture classifier and write its bundle.
 
     Flags win over the file. The same command goes on from the newest checkpoint after an interruption.
@@ -51,7 +51,7 @@ def main(config_path: Path, storage: Path, **overrides: Any) -> None:
         sys.exit(error.exit_code)
 
 
-def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
+def train(config: TrainingConfig, storage: str, *, command: str) -> None:
     """From labels to a bundle at `config.out`; checkpoints go to `storage`, `command` onto the card."""
     check_out(config.out)
     rows = read_labels(config.labels, config.images)
