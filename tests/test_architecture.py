@@ -28,9 +28,11 @@ TESTED_WITH = {
     "cli_options": "test_cli.py",
     "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
-    "fit": "test_training_train.py",
+    "checkpoint": "test_training_fit.py",
     "fold": "test_training_export.py",
-    "network": "test_training_loop.py",
+    "loop": "test_training_fit.py",
+    "provenance": "test_training_train.py",
+    "tables": "test_training_config.py",
     "settle": "test_run.py",
 }
 """Modules that are tested beside what they serve."""

@@ -1,6 +1,8 @@
 """The recipe is checked once, before anything is read."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from batch_fracture.errors import ConfigError
 from training.config import Augmentation, Source, TrainingConfig, read_config
 
+SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
 SHIPPED = Path(__file__).parents[1] / "training" / "configs"
 LEAST = """
 name = "m"
@@ -34,6 +37,22 @@ def test_shipped_recipes_are_valid_and_name_themselves(path: Path) -> None:
     assert f"python -m training.train --config training/configs/{path.name}" in path.read_text(
         encoding="utf-8"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared radiographs are not beside the repository")
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_pass_a_rehearsal(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "training.train", "--config", path, "--out", tmp_path / "bundle", "--dry-run"],
+        cwd=SHIPPED.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("dry run: labels, images and recipe are in order")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_defaults_flags_and_types(tmp_path: Path) -> None:

@@ -195,9 +195,18 @@ def read_config(path: Path, **overrides: Any) -> TrainingConfig:
         raise ConfigError(f"--config {path}: not TOML: {error}") from error
     table |= {key: value for key, value in overrides.items() if value is not None}
     try:
-        config: TrainingConfig = build(TrainingConfig, table, tables=_TABLES)
+        return config_from(table)
     except ConfigError as error:
         raise ConfigError(f"--config {path}: {error}") from error
+
+
+def config_from(table: dict[str, Any]) -> TrainingConfig:
+    """The recipe that a table says, as TOML or a checkpoint's JSON has it.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is not valid.
+    """
+    config: TrainingConfig = build(TrainingConfig, table, tables=_TABLES)
     return config
 
 

@@ -1,10 +1,14 @@
-"""Write a trained network as a bundle: fp16 weights, the OpenVINO graph made from those, figures, card."""
+"""Write a trained network as a bundle: fp16 weights, the OpenVINO graph made from those, figures, card.
+
+`python -m training.export --checkpoint STORAGE --out BUNDLE` does so with any checkpoint.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -12,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 import openvino
 import torch
 from safetensors.torch import save_file
@@ -20,13 +25,14 @@ from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
 from batch_fracture.calibration import Calibration
 from batch_fracture.engines import OPENVINO_FP32, TOLERANCE
 from batch_fracture.engines.network import ServedNetwork
-from batch_fracture.errors import BundleError
+from batch_fracture.errors import BatchFractureError, BundleError
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.card import model_card
 from training.config import TrainingConfig
 from training.evaluate import compare_engines, counts, engine_logits, figures
 from training.fold import fold_batchnorm
 from training.inputs import Examples
+from training.labels import read_labels
 
 CLASSES = ("no fracture", "fracture")
 _TRACED_BATCH = 2
@@ -199,3 +205,31 @@ def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def _num_threads() -> int:
     return os.cpu_count() or 1
+
+
+@click.command()
+@click.option("--checkpoint", required=True, help="A checkpoint, or a storage whose newest one is taken.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle directory to write.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Where the table of labels is now.")
+@click.option("--images", type=click.Path(path_type=Path), help="Where the images are now.")
+def main(checkpoint: str, **overrides: Path | None) -> None:
+    """Write the bundle of a checkpoint: calibrated, measured and documented as after the last epoch."""
+    from training.checkpoint import open_checkpoint  # noqa: PLC0415 - it needs Ray, the functions above do not
+    from training.train import STORAGE, check_out, read_parts, write_out  # noqa: PLC0415 - they call these
+
+    try:
+        trained = open_checkpoint(checkpoint, **overrides)
+        check_out(trained.config.out)
+        rows = read_labels(trained.config.labels, trained.config.images)
+        parts = read_parts(trained.config, rows, STORAGE)
+        command = f"python -m training.export --checkpoint {checkpoint}"
+        write_out(
+            trained.served, trained.config, parts, trained_s=trained.metrics["trained_s"], command=command
+        )
+    except BatchFractureError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -82,16 +82,44 @@ def read_examples(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -
     Raises:
         LabelsError: an image cannot be read, or one image stands in rows that contradict each other.
     """
-    pixels_NSS = np.empty((len(rows), spec.size, spec.size), np.uint8)
-    sha256: list[str] = []
-    boxes: list[Boxes] = []
+    return to_examples(table, rows, decode_images(table, rows, spec), spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Images as the network sees them, and what else is known of each file."""
+
+    pixels_NSS: Inputs  # noqa: N815 - a shape suffix
+    shapes: list[tuple[int, int]]
+    """Rows and columns before the letterbox."""
+    sha256: list[str]
+    """Of each file."""
+
+
+def decode_images(table: Path, rows: Sequence[LabelledImage], spec: InputSpec) -> Decoded:
+    """Decode and letterbox each row's image.
+
+    Raises:
+        LabelsError: an image cannot be read.
+    """
+    decoded = Decoded(pixels_NSS=np.empty((len(rows), spec.size, spec.size), np.uint8), shapes=[], sha256=[])
     with ThreadPoolExecutor() as pool:  # the decoders release the interpreter lock
         for index, found in enumerate(pool.map(lambda row: _read(table, row, spec), rows)):
-            pixels_NSS[index], shape, digest = found
-            sha256.append(digest)
-            boxes.append(_in_input(rows[index], shape, spec))
-    check_contents(table, rows, sha256)
-    return Examples(rows=tuple(rows), pixels_NSS=pixels_NSS, boxes=tuple(boxes))
+            decoded.pixels_NSS[index], shape, digest = found
+            decoded.shapes.append(shape)
+            decoded.sha256.append(digest)
+    return decoded
+
+
+def to_examples(table: Path, rows: Sequence[LabelledImage], decoded: Decoded, spec: InputSpec) -> Examples:
+    """Put rows, pixels and boxes together.
+
+    Raises:
+        LabelsError: one image stands in rows that contradict each other.
+    """
+    check_contents(table, rows, decoded.sha256)
+    boxes = tuple(_in_input(row, shape, spec) for row, shape in zip(rows, decoded.shapes, strict=True))
+    return Examples(rows=tuple(rows), pixels_NSS=decoded.pixels_NSS, boxes=boxes)
 
 
 def _read(table: Path, row: LabelledImage, spec: InputSpec) -> tuple[Inputs, tuple[int, int], str]:

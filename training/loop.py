@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ray
 import ray.train
 import ray.train.torch
@@ -66,11 +67,13 @@ def train_worker(settings: dict[str, Any]) -> dict[str, Any] | None:
         tell = _step_teller(settings["messages"], epoch=epoch + 1, order=order) if rank == 0 else _say_nothing
         try:
             loss = state.run_epoch(steps, stepped=tell)
+            score_N = _score(state, calibration.pixels, rank=rank, world_size=world_size)
+            _check_finite(score_N, state, step=len(order))
         except DivergedError as error:
             return {"epoch": epoch + 1, "step": error.step, "learning_rate": error.learning_rate}
         metrics = {"epoch": epoch + 1, "loss": _mean_of_workers(loss, world_size)}
         metrics["images_per_s"] = order.size / (time.monotonic() - started_s)
-        metrics["auroc_calibration"] = _auroc(state, calibration, rank=rank, world_size=world_size)
+        metrics["auroc_calibration"] = auroc(calibration.label, score_N).value
         state.trained_s += time.monotonic() - started_s
         metrics["trained_s"] = state.trained_s
         _report(metrics, state, config, rank=rank)
@@ -119,22 +122,26 @@ def _mean_of_workers(loss: torch.Tensor, world_size: int) -> float:
     return float(loss) / world_size
 
 
-def _auroc(state: TrainingState, calibration: Labelled, *, rank: int, world_size: int) -> float:
-    """Of the averaged network on the calibration half; each worker scores its share."""
+def _score(
+    state: TrainingState, pixels_NSS: npt.NDArray[np.uint8], *, rank: int, world_size: int
+) -> npt.NDArray[np.float32]:
+    """Logits of the averaged network, float32 (N,), the same on all workers; each scores its share."""
     if world_size == 1:
-        logit_N = averaged_logits(state.averaged, calibration.pixels)
-    else:
-        for (
-            buffer
-        ) in state.averaged.buffers():  # BatchNorm's statistics may differ; the first worker's are saved
-            torch.distributed.broadcast(buffer, src=0)
-        shares: list[Any] = [None] * world_size
-        mine = averaged_logits(state.averaged, calibration.pixels[rank::world_size])
-        torch.distributed.all_gather_object(shares, mine)
-        logit_N = np.empty(len(calibration.label), np.float32)
-        for other, share in enumerate(shares):
-            logit_N[other::world_size] = share
-    return auroc(calibration.label, logit_N).value
+        return averaged_logits(state.averaged, pixels_NSS)
+    for buffer in state.averaged.buffers():  # BatchNorm's statistics may differ; the first worker's are saved
+        torch.distributed.broadcast(buffer, src=0)
+    shares: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(shares, averaged_logits(state.averaged, pixels_NSS[rank::world_size]))
+    score_N = np.empty(len(pixels_NSS), np.float32)
+    for other, share in enumerate(shares):
+        score_N[other::world_size] = share
+    return score_N
+
+
+def _check_finite(score_N: npt.NDArray[np.float32], state: TrainingState, *, step: int) -> None:
+    """An epoch's last step can go too far for the network and still have had gradients that were numbers."""
+    if not np.isfinite(score_N).all():
+        raise DivergedError(step, state.learning_rate)
 
 
 def _report(metrics: dict[str, Any], state: TrainingState, config: TrainingConfig, *, rank: int) -> None:

@@ -66,6 +66,11 @@ class TrainingState:
         self.epochs_done = 0
         self.trained_s = 0.0
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step, the head's; earlier layers may have a lower one."""
+        return float(max(self._schedule.get_last_lr()))
+
     def wrap(self, wrapper: Callable[[nn.Module], nn.Module]) -> None:
         """Let steps go through what makes workers share gradients."""
         self._stepped = wrapper(self._trained)
@@ -110,7 +115,7 @@ class TrainingState:
             loss += part.detach()
         norm = nn.utils.clip_grad_norm_(self._stepped.parameters(), _MAX_GRADIENT_NORM)
         if not math.isfinite(float(norm)):
-            raise DivergedError(number, float(max(self._schedule.get_last_lr())))
+            raise DivergedError(number, self.learning_rate)
         self._optimiser.step()
         self._schedule.step()
         self.averaged.update_parameters(self._trained)
