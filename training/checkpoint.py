@@ -14,7 +14,7 @@ from batch_fracture.errors import ConfigError
 from training.config import TrainingConfig, config_from
 from training.loop import CHECKPOINT, CONFIG, METRICS
 from training.network import averaged_network
-from training.storage import Folder, open_storage
+from training.storage import Folder, checkpoints_in, open_storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,5 @@ def _find(folder: Folder) -> Folder:
 
 
 def _newest(run: Folder) -> Folder | None:
-    """Ray names checkpoints by time."""
-    names = [name for name in run.children() if name.startswith("checkpoint_")]
-    whole = [run.child(name) for name in names if run.child(name).holds(CHECKPOINT)]
+    whole = [run.child(name) for name in checkpoints_in(run) if run.child(name).holds(CHECKPOINT)]
     return whole[-1] if whole else None

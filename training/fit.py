@@ -32,10 +32,10 @@ from batch_fracture.engines.network import ServedNetwork
 from batch_fracture.errors import BatchFractureError, ConfigError, WriteError
 from training.config import TrainingConfig
 from training.inputs import Examples
-from training.loop import CHECKPOINT, InStore, train_worker
+from training.loop import CHECKPOINT, METRICS, InStore, train_worker
 from training.network import averaged_network
 from training.progress import Message, MetricsFile, Screen, messages_to
-from training.storage import SNAPSHOT, Folder, held, open_storage, refusal, tidy
+from training.storage import SNAPSHOT, Folder, checkpoints_in, held, open_storage, refusal, tidy
 from training.tracking import open_tracker
 
 _NOT_DECISIVE = ("images", "labels", "name", "out", "source", "workers", "keep_checkpoints", "max_failures")
@@ -95,6 +95,10 @@ def _run(
 ) -> Result:
     """Ray Train, from the newest checkpoint in `folder` if there is one."""
     screen, metrics = Screen(config.epochs, sys.stdout), MetricsFile(folder, config)
+    for name in checkpoints_in(
+        folder
+    ):  # a driver that was killed may not have written the newest epoch's line
+        metrics.add(json.loads(folder.child(name).read(METRICS)))
     with open_tracker(folder, config) as track, ray_session(_bytes_of(train, calibration)):
 
         def hear(message: Message) -> None:

@@ -142,6 +142,11 @@ def held(folder: Folder) -> Iterator[None]:
         yield
 
 
+def checkpoints_in(folder: Folder) -> list[str]:
+    """Names of a run's checkpoints, the oldest first: Ray names them by time."""
+    return [name for name in folder.children() if name.startswith("checkpoint_")]
+
+
 def tidy(folder: Folder, state: str) -> str | None:
     """Put a run's folder in order after a kill: drop half checkpoints, and a list of them that was cut off.
 
@@ -152,7 +157,7 @@ def tidy(folder: Folder, state: str) -> str | None:
     Returns:
         The newest checkpoint's name where Ray's own list is lost, else None.
     """
-    names = [name for name in folder.children() if name.startswith("checkpoint_")]
+    names = checkpoints_in(folder)
     listed, newest = _listed(folder), None
     if listed is None:
         # Ray rewrites the list when a checkpoint is whole, and removes older ones after that.
