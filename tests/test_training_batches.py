@@ -1,5 +1,7 @@
 """Who trains on what in which step: shares, pieces, balance, boxes and blends."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -102,3 +104,15 @@ def test_mixup_blends_pixels_labels_and_boxes_alike() -> None:
         assert batch.covered_BSS[0, 0, 0] == pytest.approx(float(batch.label_B[0]), abs=1e-5)
     again = load(settings, [3, 0], epoch=4)
     torch.testing.assert_close(again.pixels_BSS[1], seen[4].pixels_BSS[0], rtol=0, atol=1e-3)
+
+
+def test_a_blend_is_located_where_both_images_are() -> None:
+    settings = recipe(augmentation=NOTHING, mixup=1.0)
+    unboxed = dataclasses.replace(labelled(), label=np.ones(6, np.float32), boxes=(NO_BOXES,) * 6)
+    half = dataclasses.replace(unboxed, label=np.array([0, 1, 1, 1, 1, 1], np.float32))
+    found = [
+        float(load_batch(half, np.array([0]), settings, epoch=epoch, device=CPU).located_B[0])
+        for epoch in range(20)
+    ]
+    assert set(found) == {0.0, 1.0}  # image 0 is located; most partners, fractured and without boxes, are not
+    assert sum(found) < 10
