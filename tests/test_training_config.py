@@ -9,6 +9,8 @@ import pytest
 
 from batch_fracture.errors import ConfigError
 from training.config import Augmentation, Source, TrainingConfig, read_config
+from training.datasets import fracatlas_subset
+from training.label_files import write_table
 
 SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
 SHIPPED = Path(__file__).parents[1] / "training" / "configs"
@@ -44,10 +46,10 @@ def test_shipped_recipes_are_valid_and_name_themselves(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_recipes_pass_a_rehearsal(path: Path, tmp_path: Path) -> None:
     table = tmp_path / "fracatlas.csv"
-    write_rows(table, fracatlas_subset.read(SHARED))
+    write_table(table, fracatlas_subset.read(SHARED))
+    places = ["--labels", table, "--out", tmp_path / "bundle"]
     done = subprocess.run(
-        [sys.executable, "-m", "training.train", "--config", path, "--dry-run"]
-        + ["--labels", table, "--out", tmp_path / "bundle"],
+        [sys.executable, "-m", "training.train", "--config", path, "--dry-run", *places],
         cwd=SHIPPED.parents[1],
         capture_output=True,
         text=True,
