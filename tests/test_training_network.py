@@ -5,7 +5,7 @@ import torch
 from recipes import recipe
 
 from batch_fracture.errors import ConfigError
-from training.network import averaged_network, new_network, parameter_groups, train_mode
+from training.network import best_network, new_network, parameter_groups, train_mode
 from training.state import TrainingState
 
 
@@ -99,7 +99,7 @@ def test_what_is_exported_is_the_running_average(tmp_path: object) -> None:
         for parameter in state.averaged.module.served.parameters():
             parameter.fill_(0.5)
     state.save(tmp_path / "state.pt")
-    served = averaged_network(settings, tmp_path / "state.pt")
+    served = best_network(settings, tmp_path / "state.pt")
     assert served.head == "evidence"
     for name, parameter in served.named_parameters():
         assert parameter.unique().tolist() == [0.5], name

@@ -12,6 +12,7 @@ from recipes import recipe
 from training.batches import Labelled, load_steps, order_of, pieces_of
 from training.config import TrainingConfig
 from training.inputs import NO_BOXES
+from training.network import best_network
 from training.state import DivergedError, TrainingState, averaged_logits
 
 CPU = torch.device("cpu")
@@ -110,6 +111,26 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> 
     np.testing.assert_array_equal(
         averaged_logits(second.averaged, pixels_NSS), averaged_logits(whole.averaged, pixels_NSS)
     )
+
+
+def test_the_best_epoch_is_kept_and_of_equals_the_last(tmp_path: Path) -> None:
+    config = small(epochs=4)
+    state, scores = new_state(config), []
+    for epoch, auroc in enumerate((0.7, 0.9, 0.9, 0.8)):
+        run(state, config, range(epoch, epoch + 1))
+        scores.append((state.score(auroc), averaged_logits(state.averaged, drawn().pixels)))
+    assert [best for best, _ in scores] == [1, 2, 3, 3]
+    state.save(tmp_path / "state.pt")
+    second = new_state(config)
+    second.restore(tmp_path / "state.pt")
+    assert second.score(0.85) == 3
+    second.save(tmp_path / "again.pt")
+    for name in ("state.pt", "again.pt"):
+        served = best_network(config, tmp_path / name)
+        with torch.inference_mode():
+            logit_N = served(torch.from_numpy(drawn().pixels))[0].numpy()
+        np.testing.assert_allclose(logit_N, scores[2][1], atol=1e-5)
+        assert np.abs(logit_N - scores[3][1]).max() > 1e-3
 
 
 def test_a_loss_that_is_no_number_ends_the_epoch() -> None:

@@ -13,7 +13,7 @@ from batch_fracture.engines.network import ServedNetwork
 from batch_fracture.errors import ConfigError
 from training.config import TrainingConfig, config_from
 from training.loop import CHECKPOINT, CONFIG, METRICS
-from training.network import averaged_network
+from training.network import best_network
 from training.storage import Folder, checkpoints_in, open_storage
 
 
@@ -22,7 +22,7 @@ class Trained:
     """What a checkpoint holds."""
 
     served: ServedNetwork
-    """The running average, fp32 on the CPU."""
+    """The running average of the best epoch so far, fp32 on the CPU."""
     config: TrainingConfig
     metrics: dict[str, Any]
     """Of its epoch."""
@@ -43,9 +43,7 @@ def open_checkpoint(uri: str, **overrides: Any) -> Trained:
         table = json.loads(Path(local, CONFIG).read_text(encoding="utf-8"))
         config = config_from(table | {key: value for key, value in overrides.items() if value is not None})
         metrics = json.loads(Path(local, METRICS).read_text(encoding="utf-8"))
-        return Trained(
-            served=averaged_network(config, Path(local, CHECKPOINT)), config=config, metrics=metrics
-        )
+        return Trained(served=best_network(config, Path(local, CHECKPOINT)), config=config, metrics=metrics)
 
 
 def _find(folder: Folder) -> Folder:

@@ -213,9 +213,9 @@ def main(checkpoint: str, **overrides: Path | None) -> None:
         check_out(trained.config.out)
         parts = split(trained.config)
         examples = read_parts(trained.config, parts, STORAGE)
-        training = {"trained_s": trained.metrics["trained_s"], "split": parts.record}
         command = f"python -m training.export --checkpoint {checkpoint}"
-        write_out(trained.served, trained.config, examples, **training, command=command)
+        course = {"split": parts.record, "metrics": trained.metrics}
+        write_out(trained.served, trained.config, examples, **course, command=command)
     except BatchFractureError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

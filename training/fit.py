@@ -33,7 +33,7 @@ from batch_fracture.errors import BatchFractureError, ConfigError, WriteError
 from training.config import TrainingConfig
 from training.inputs import Examples
 from training.loop import CHECKPOINT, METRICS, InStore, train_worker
-from training.network import averaged_network
+from training.network import best_network
 from training.progress import Message, MetricsFile, Screen, messages_to
 from training.storage import SNAPSHOT, Folder, checkpoints_in, held, open_storage, refusal, tidy
 from training.tracking import open_tracker
@@ -54,12 +54,12 @@ def fit(
     Args:
         config: the recipe.
         train: what the network learns from.
-        calibration: what each epoch's line reports on; it decides nothing here.
+        calibration: what each epoch's line reports on; the epoch with the highest AUROC there is taken.
         storage: where checkpoints are kept, one folder for each recipe and table of labels: a folder, or
             `s3://bucket/prefix`.
 
     Returns:
-        The averaged network of the last epoch, fp32 on the CPU, and that epoch's metrics.
+        The running average of the best epoch, fp32 on the CPU, and the last epoch's metrics.
 
     Raises:
         ConfigError: there are too few images for one step, or `storage` is no place.
@@ -78,7 +78,7 @@ def fit(
     if result.checkpoint is None or result.metrics is None:
         raise AssertionError("the loop reports a checkpoint after each epoch")
     with result.checkpoint.as_directory() as checkpoint:
-        return averaged_network(config, Path(checkpoint) / CHECKPOINT), result.metrics
+        return best_network(config, Path(checkpoint) / CHECKPOINT), result.metrics
 
 
 def _finished(folder: Folder, config: TrainingConfig) -> Result | None:

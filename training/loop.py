@@ -74,6 +74,7 @@ def train_worker(settings: dict[str, Any]) -> dict[str, Any] | None:
         metrics = {"epoch": epoch + 1, "loss": _mean_of_workers(loss, world_size)}
         metrics["images_per_s"] = order.size / (time.monotonic() - started_s)
         metrics["auroc_calibration"] = auroc(calibration.label, score_N).value
+        metrics["best_epoch"] = state.score(metrics["auroc_calibration"])
         state.trained_s += time.monotonic() - started_s
         metrics["trained_s"] = state.trained_s
         _report(metrics, state, config, rank=rank)

@@ -87,8 +87,8 @@ def new_network(config: TrainingConfig) -> TrainedNetwork:
     return trained
 
 
-def averaged_network(config: TrainingConfig, checkpoint: Path) -> ServedNetwork:
-    """The running average of a checkpoint, as a network, fp32 on the CPU and ready to evaluate.
+def best_network(config: TrainingConfig, checkpoint: Path) -> ServedNetwork:
+    """The running average of a checkpoint's best epoch, as a network, fp32 on the CPU and ready to evaluate.
 
     Args:
         config: the recipe it was trained by.
@@ -96,9 +96,7 @@ def averaged_network(config: TrainingConfig, checkpoint: Path) -> ServedNetwork:
     """
     served = bundled_network(config.architecture, head=config.head, mean=MEAN, std=STD)
     trained = TrainedNetwork(served, auxiliary=config.auxiliary_weight > 0)
-    averaged = torch.optim.swa_utils.AveragedModel(trained, use_buffers=True)
-    averaged.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"])
-    trained.load_state_dict(averaged.module.state_dict())
+    trained.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["best"])
     return served.eval()
 
 

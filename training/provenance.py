@@ -14,14 +14,14 @@ from training.config import TrainingConfig
 
 
 def provenance(
-    config: TrainingConfig, split: dict[str, Any], *, trained_s: float, command: str
+    config: TrainingConfig, split: dict[str, Any], *, metrics: dict[str, Any], command: str
 ) -> dict[str, Any]:
     """What the bundle says of where it came from.
 
     Args:
         config: the recipe.
         split: the record of `split.Parts`.
-        trained_s: seconds in epochs, over all resumptions.
+        metrics: of the last epoch; `trained_s` counts seconds in epochs, over all resumptions.
         command: how to do it again.
     """
     from training.imagenet import described  # noqa: PLC0415 - seconds, which --help does not wait for
@@ -29,10 +29,11 @@ def provenance(
     return {
         "labels_sha256": sha256_of(config.labels),
         "split": split,
+        "epoch": metrics["best_epoch"],
         "initial_weights": described(config.architecture)
         if config.initial_weights == "imagenet"
         else "random numbers",
-        "minutes": round(trained_s / 60, 1),
+        "minutes": round(metrics["trained_s"] / 60, 1),
         "machine": f"{_machine(config.workers)}, {config.workers} Ray Train worker(s)",
         "command": command,
         "code_version": batch_fracture.__version__,

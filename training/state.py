@@ -65,6 +65,8 @@ class TrainingState:
         self._stepped: nn.Module = self._trained
         self.epochs_done = 0
         self.trained_s = 0.0
+        self._best_epoch, self._best_auroc = 0, -math.inf
+        self._best = self.averaged.module.state_dict()
 
     @property
     def learning_rate(self) -> float:
@@ -121,17 +123,32 @@ class TrainingState:
         self.averaged.update_parameters(self._trained)
         return loss
 
+    def score(self, auroc: float) -> int:
+        """Take note of the running average's AUROC after an epoch: the best one's weights are exported.
+
+        Returns:
+            The epoch with the highest so far, of equal ones the last.
+        """
+        if auroc >= self._best_auroc:
+            self._best_epoch, self._best_auroc = self.epochs_done, auroc
+            self._best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
+        return self._best_epoch
+
     def save(self, path: Path) -> None:
-        """Write everything that going on needs."""
+        """Write everything that going on needs, and the best weights, which `network.best_network` reads."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
+        best = {"best_epoch": self._best_epoch, "best_auroc": self._best_auroc, "best": self._best}
         content = io.BytesIO()  # written whole: torch's own writer hides why a disk refuses
-        torch.save({"epochs_done": self.epochs_done, "trained_s": self.trained_s, **parts}, content)
+        torch.save({"epochs_done": self.epochs_done, "trained_s": self.trained_s, **best, **parts}, content)
         path.write_bytes(content.getbuffer())
 
     def restore(self, path: Path) -> None:
         """Go on from what `save` wrote."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
         self.epochs_done, self.trained_s = saved["epochs_done"], saved["trained_s"]
+        self._best_epoch, self._best_auroc, self._best = (
+            saved[name] for name in ("best_epoch", "best_auroc", "best")
+        )
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
 

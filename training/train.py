@@ -70,8 +70,7 @@ def train(config: TrainingConfig, storage: str, *, command: str) -> None:
     new_network(config)  # refuses before hours of work
     examples = read_parts(config, parts, storage)
     served, metrics = fit(config, examples["train"], examples["calibration"], storage=storage)
-    trained_s = metrics["trained_s"]
-    write_out(served, config, examples, split=parts.record, trained_s=trained_s, command=command)
+    write_out(served, config, examples, split=parts.record, metrics=metrics, command=command)
 
 
 def rehearse(config: TrainingConfig) -> None:
@@ -117,7 +116,7 @@ def write_out(
     examples: dict[str, Examples],
     *,
     split: dict[str, Any],
-    trained_s: float,
+    metrics: dict[str, Any],
     command: str,
 ) -> None:
     """Write the bundle and its report, and say how good it is."""
@@ -125,7 +124,7 @@ def write_out(
     from training.provenance import provenance  # noqa: PLC0415 - as above
     from training.report import folder_beside  # noqa: PLC0415 - as above
 
-    training = provenance(config, split, trained_s=trained_s, command=command)
+    training = provenance(config, split, metrics=metrics, command=command)
     bundle = export_bundle(served, config, **examples, training=training)
     area = bundle.manifest["evaluation"]["reporting"]["auroc"]
     print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting part")
