@@ -22,6 +22,8 @@ from batch_fracture.preprocess import InputSpec
 
 DEFAULT = "fracatlas-lite0"
 FORMAT = 1
+HEADS = ("pooled", "evidence")
+"""From features to the logit: pooled over the image, or a logit for each location, pooled by log-sum-exp."""
 FILES = ("MODEL_CARD.md", "model.bin", "model.safetensors", "model.xml")
 SHIPPED = Path(__file__).parent / "bundles"
 
@@ -45,6 +47,8 @@ class Bundle:
     name: str
     architecture: str
     """The timm name."""
+    head: str
+    """One of `HEADS`."""
     input: InputSpec
     mean: float
     std: float
@@ -56,6 +60,18 @@ class Bundle:
     """sha256 (hex) of bundle.json, which names the digest of every other file."""
     manifest: dict[str, Any]
     """bundle.json as read."""
+
+    def check_evidence(self) -> None:
+        """Refuse to be asked for an evidence map that no head makes.
+
+        Raises:
+            ConfigError: the head is `pooled`.
+        """
+        if self.head != "evidence":
+            raise ConfigError(
+                f"bundle {self.name} has a {self.head} head, which makes no evidence map; train one with "
+                'head = "evidence"'
+            )
 
     def operating_point(self, wanted: str | None) -> OperatingPoint:
         """The operating point of that name, a bare threshold such as `0.3`, or the default for None.
@@ -112,6 +128,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": bundle.name,
         "architecture": bundle.architecture,
+        "head": bundle.head,
         "input_size": bundle.input.size,
         "digest": bundle.digest,
         "path": str(bundle.path),
@@ -167,6 +184,9 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
     points = {
         name: OperatingPoint(name=name, **point) for name, point in manifest["operating_points"].items()
     }
+    head = manifest.get("head", "pooled")  # the field is younger than the first bundles
+    if head not in HEADS:
+        raise ValueError(f"head {head!r}, this version knows {', '.join(HEADS)}")
     default = manifest["default_operating_point"]
     if default not in points:
         raise ValueError(f"default operating point {default!r} is not among {sorted(points)}")
@@ -174,6 +194,7 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
         path=path,
         name=manifest["name"],
         architecture=manifest["architecture"],
+        head=head,
         input=InputSpec(**manifest["input"]),
         mean=manifest["normalisation"]["mean"],
         std=manifest["normalisation"]["std"],

@@ -66,7 +66,7 @@ def ray_cluster(address: str, log_file: Path) -> Iterator[Resources]:
         if ray.is_initialized():
             yield _resources()
             return
-        folder = _make_folder() if address == "local" else None
+        folder = make_folder() if address == "local" else None
         before = set(psutil.Process().children())
         try:
             with _signals_kept(), _token_of_its_own(wanted=folder is not None):
@@ -177,7 +177,7 @@ def _object_store_bytes() -> int:
     return max(MIN_OBJECT_STORE_BYTES, wanted)
 
 
-def _make_folder() -> Path:
+def make_folder() -> Path:
     """A folder named after this process, which no other living one of its pid namespace is named after.
 
     Ray puts sockets into it, whose paths may have 107 bytes at the most: hence the short name.

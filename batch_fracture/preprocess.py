@@ -67,11 +67,36 @@ def letterbox(grey_HW: Pixels, spec: InputSpec) -> Pixels:
     """
     from PIL import Image  # noqa: PLC0415 - Pillow stays out of the driver
 
-    rows, columns = grey_HW.shape
-    scale = spec.size / max(rows, columns)
-    height, width = (max(1, round(side * scale)) for side in (rows, columns))
+    top, left, height, width = _placed(grey_HW.shape, spec)
     resized = Image.fromarray(grey_HW).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     field_SS = np.full((spec.size, spec.size), spec.fill, np.uint8)
-    top, left = (spec.size - height) // 2, (spec.size - width) // 2
     field_SS[top : top + height, left : left + width] = np.asarray(resized)
     return field_SS
+
+
+def letterbox_boxes(
+    boxes_K4: npt.NDArray[np.float32], shape: tuple[int, int], spec: InputSpec
+) -> npt.NDArray[np.float32]:
+    """Where boxes of an image lie in its input.
+
+    Args:
+        boxes_K4: x_centre, y_centre, width and height, as fractions of the image.
+        shape: rows and columns of the image that `letterbox` was given.
+        spec: the model's input.
+
+    Returns:
+        float32 (K, 4): left, top, right and bottom as fractions of the input's side, none beyond the image.
+    """
+    top, left, height, width = _placed(shape, spec)
+    centre_K2, half_K2 = boxes_K4[:, :2], boxes_K4[:, 2:] / 2
+    corners_K4 = np.concatenate([centre_K2 - half_K2, centre_K2 + half_K2], axis=1).clip(0.0, 1.0)
+    corners_K4 = corners_K4 * np.array([width, height, width, height]) + np.array([left, top, left, top])
+    return np.asarray(corners_K4 / spec.size, np.float32)
+
+
+def _placed(shape: tuple[int, ...], spec: InputSpec) -> tuple[int, int, int, int]:
+    """Top, left, height and width of an image in its input, pixels."""
+    rows, columns = shape
+    scale = spec.size / max(rows, columns)
+    height, width = (max(1, round(side * scale)) for side in (rows, columns))
+    return (spec.size - height) // 2, (spec.size - width) // 2, height, width

@@ -31,11 +31,13 @@ TESTED_WITH = {
     "cli_runs": "test_runs.py",
     "card": "test_training_shipped.py",
     "card_figures": "test_training_reporting.py",
-    "fit": "test_training_train.py",
+    "checkpoint": "test_training_fit.py",
     "fold": "test_training_export.py",
     "fracatlas_subset": "test_training_datasets_fracatlas.py",
-    "network": "test_training_loop.py",
+    "loop": "test_training_fit.py",
     "problems": "test_training_labels.py",
+    "provenance": "test_training_train.py",
+    "tables": "test_training_config.py",
     "settle": "test_run.py",
 }
 """Modules that are tested beside what they serve."""

@@ -58,6 +58,15 @@ def test_an_intact_bundle(tmp_path: Path) -> None:
     assert found.operating_point(None).name == "balanced"
 
 
+def test_heads(tmp_path: Path) -> None:
+    pooled = open_bundle(str(_write(tmp_path / "one")))
+    dense = open_bundle(str(_write(tmp_path / "two", lambda manifest: manifest.update(head="evidence"))))
+    assert (pooled.head, dense.head, bundle.describe(dense)["head"]) == ("pooled", "evidence", "evidence")
+    dense.check_evidence()
+    with pytest.raises(ConfigError, match="bundle arbitrary has a pooled head, which makes no evidence map"):
+        pooled.check_evidence()
+
+
 def test_the_digest_changes_with_any_file(tmp_path: Path) -> None:
     folder = _write(tmp_path / "one")
     before = open_bundle(str(folder)).digest
@@ -141,6 +150,7 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str) -> None:
         lambda manifest: manifest.pop("format"),
         lambda manifest: manifest.pop("name"),
         lambda manifest: manifest.pop("normalisation"),
+        lambda manifest: manifest.update(head="dense"),
         lambda manifest: manifest["input"].update(size=0),
         lambda manifest: manifest["input"].update(layout="crop"),
         lambda manifest: manifest["input"].update(colour="rgb"),

@@ -60,7 +60,7 @@ def test_folders_of_dead_runs_go_and_those_of_other_pid_namespaces_stay(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = subprocess.Popen(["true"])
     dead.wait()
-    mine = [cluster._make_folder().name for _ in range(3)]
+    mine = [cluster.make_folder().name for _ in range(3)]
     here = f"{os.getpid()}-{cluster._pid_namespace()}"
     assert mine == [f"bf-ray-{here}", f"bf-ray-{here}-1", f"bf-ray-{here}-2"]
     elsewhere = [f"bf-ray-{dead.pid}-00000001", f"bf-ray-{dead.pid}-x"]
@@ -75,9 +75,9 @@ def test_folders_of_dead_runs_go_and_those_of_other_pid_namespaces_stay(
 def test_a_folder_for_which_there_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(cluster, "_MAX_NAMESAKES", 1)
-    cluster._make_folder()
+    cluster.make_folder()
     with pytest.raises(BatchFractureError, match="stand in the way; remove them"):
-        cluster._make_folder()
+        cluster.make_folder()
 
 
 def test_a_program_that_is_connected_keeps_its_connection(tmp_path: Path, ray_session: None) -> None:

@@ -6,9 +6,10 @@ import sys
 import drawing
 import numpy as np
 import pytest
+from tiny import write_tiny_bundle
 
 from batch_fracture import engines
-from batch_fracture.bundle import Bundle
+from batch_fracture.bundle import Bundle, open_bundle
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, Engine, choose, open_engine
 from batch_fracture.errors import ConfigError
 from batch_fracture.preprocess import letterbox
@@ -108,10 +109,41 @@ def test_a_missing_torch_is_said_with_its_remedy(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    monkeypatch.delitem(sys.modules, "batch_fracture.engines.torch_engine", raising=False)
+    for name in ("network", "torch_engine"):
+        monkeypatch.delitem(sys.modules, f"batch_fracture.engines.{name}", raising=False)
     with pytest.raises(ConfigError) as caught:
         open_engine(TORCH_FP32, tiny_bundle, num_threads=1)
     assert str(caught.value).startswith("engine torch-fp32 needs timm: pip install 'batch-fracture[gpu]'")
+
+
+@pytest.fixture(scope="module")
+def evidence_engines(tmp_path_factory: pytest.TempPathFactory) -> list[Engine]:
+    folder = write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "dense", head="evidence")
+    return [open_engine(name, open_bundle(str(folder)), num_threads=1) for name in engines.NAMES]
+
+
+def test_engines_agree_on_evidence(evidence_engines: list[Engine], pixels: np.ndarray) -> None:
+    one, other = (engine.evidence(pixels) for engine in evidence_engines)
+    for evidence_Bhw in (one, other):
+        assert (evidence_Bhw.shape, evidence_Bhw.dtype) == ((24, 4, 4), np.float32)
+    assert one.std() > 0
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_logit_is_pooled_evidence(evidence_engines: list[Engine], pixels: np.ndarray) -> None:
+    for engine in evidence_engines:
+        logit_B = engine(pixels)
+        pooled_B = np.log(np.exp(2 * engine.evidence(pixels)).sum(axis=(1, 2))) / 2
+        assert (logit_B.shape, logit_B.dtype) == ((24,), np.float32)
+        np.testing.assert_allclose(logit_B, pooled_B, atol=1e-4)  # the offset of these weights is 0
+
+
+def test_a_pooled_head_has_no_evidence(
+    openvino_engine: Engine, torch_engine: Engine, pixels: np.ndarray
+) -> None:
+    for engine in (openvino_engine, torch_engine):
+        with pytest.raises(ConfigError, match="bundle tiny has a pooled head"):
+            engine.evidence(pixels)
 
 
 @pytest.mark.gpu

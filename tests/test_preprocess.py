@@ -7,7 +7,7 @@ from PIL import Image
 
 from batch_fracture import decode
 from batch_fracture.errors import ImageError
-from batch_fracture.preprocess import InputSpec, letterbox, read_input
+from batch_fracture.preprocess import InputSpec, letterbox, letterbox_boxes, read_input
 from batch_fracture.settings import ReadingSettings
 
 SPEC = InputSpec(size=64)
@@ -35,6 +35,31 @@ def test_letterbox_keeps_the_aspect_ratio_and_centres(
     np.testing.assert_array_equal(field_SS, expected_SS)
     assert field_SS.dtype == np.uint8
     assert field_SS.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(90, 70), (70, 90), (64, 64), (300, 20), (1500, 1200)])
+def test_boxes_go_where_letterbox_puts_what_they_frame(shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    grey_HW = np.zeros(shape, np.uint8)
+    top, bottom, left, right = rows // 4, rows // 2, columns // 5, columns // 2
+    grey_HW[top:bottom, left:right] = 255
+    box = [
+        (left + right) / 2 / columns,
+        (top + bottom) / 2 / rows,
+        (right - left) / columns,
+        (bottom - top) / rows,
+    ]
+    corners_K4 = letterbox_boxes(np.array([box], np.float32), shape, SPEC)
+    assert (corners_K4.shape, corners_K4.dtype) == ((1, 4), np.float32)
+    bright = np.argwhere(letterbox(grey_HW, SPEC) > 127)
+    seen = [bright[:, 1].min(), bright[:, 0].min(), bright[:, 1].max() + 1, bright[:, 0].max() + 1]
+    np.testing.assert_allclose(corners_K4[0] * 64, seen, atol=1.01)
+
+
+def test_boxes_end_where_the_image_ends() -> None:
+    boxes_K4 = np.array([[0.0, 0.5, 1.0, 3.0], [0.5, 0.5, 1.0, 1.0]], np.float32)
+    corners_K4 = letterbox_boxes(boxes_K4, (64, 32), SPEC)
+    np.testing.assert_allclose(corners_K4, [[0.25, 0, 0.5, 1], [0.25, 0, 0.75, 1]])
 
 
 def test_an_image_of_the_right_size_stays_as_it_is() -> None:

@@ -1,12 +1,10 @@
 """Platt scaling against scikit-learn, and thresholds that keep what their names say."""
 
-import math
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from training.calibrate import CalibrationError, best_epoch, choose_operating_points, fit_platt
+from training.calibrate import CalibrationError, choose_operating_points, fit_platt
 
 Drawn = tuple[np.ndarray, np.ndarray]
 
@@ -78,16 +76,3 @@ def test_operating_points_by_hand() -> None:
     assert points["high-sensitivity"].threshold == pytest.approx(0.3)
     assert points["high-specificity"].threshold == pytest.approx(0.7)
     assert points["balanced"].threshold == pytest.approx(0.3)  # 1 + 2/3 beats 1/2 + 1
-
-
-def epochs(*areas: float) -> list[dict[str, float]]:
-    return [{"epoch": number, "auroc_calibration": area} for number, area in enumerate(areas, start=1)]
-
-
-def test_the_best_epoch_has_the_highest_area_and_of_equals_is_the_last() -> None:
-    assert best_epoch(epochs(0.7, 0.9, 0.8)) == 2
-    assert best_epoch(epochs(0.9, 0.7, 0.9, 0.8)) == 3
-    assert best_epoch(epochs(0.9, 0.7, 0.9, 0.8)[::-1]) == 3  # in whatever order they are kept
-    assert best_epoch(epochs(math.nan, 0.6, math.nan)) == 2
-    with pytest.raises(ValueError, match="none of 1 epochs has an AUROC"):
-        best_epoch(epochs(math.nan))

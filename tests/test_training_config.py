@@ -1,13 +1,18 @@
 """The recipe is checked once, before anything is read."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from batch_fracture.errors import ConfigError
 from training.config import Augmentation, Source, TrainingConfig, read_config
+from training.datasets import fracatlas_subset
+from training.label_files import write_table
 
+SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
 SHIPPED = Path(__file__).parents[1] / "training" / "configs"
 LEAST = """
 name = "m"
@@ -36,6 +41,25 @@ def test_shipped_recipes_are_valid_and_name_themselves(path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared radiographs are not beside the repository")
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_pass_a_rehearsal(path: Path, tmp_path: Path) -> None:
+    table = tmp_path / "fracatlas.csv"
+    write_table(table, fracatlas_subset.read(SHARED))
+    places = ["--labels", table, "--out", tmp_path / "bundle"]
+    done = subprocess.run(
+        [sys.executable, "-m", "training.train", "--config", path, "--dry-run", *places],
+        cwd=SHIPPED.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("dry run: labels, images and recipe are in order")
+    assert list(tmp_path.iterdir()) == [table]
+
+
 def test_defaults_flags_and_types(tmp_path: Path) -> None:
     config = read_config(written(tmp_path, LEAST), epochs=3, workers=None, out=tmp_path / "b")
     assert (config.epochs, config.workers, config.out, config.labels) == (3, 1, tmp_path / "b", Path("l.csv"))
@@ -46,7 +70,7 @@ def test_defaults_flags_and_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("epoch = 3", "", "unknown key epoch; known are a"),
+        ("epoch = 3", "", "unknown key epoch; known are accumulation,"),
         ("", "mood = 3", r"unknown key source\.mood"),
         ("epochs = true", "", "epochs = True: it must be of type int"),
         ('epochs = "3"', "", "epochs = '3': it must be of type int"),
@@ -56,6 +80,15 @@ def test_defaults_flags_and_types(tmp_path: Path) -> None:
         ("val_share = 1.0", "", r"val_share = 1\.0: it must be above 0 and below 1"),
         ("allow_near_duplicates = 1", "", "allow_near_duplicates = 1: it must be of type bool"),
         ("ema_decay = 1.0", "", r"ema_decay = 1\.0"),
+        ("batch_size = 8\naccumulation = 3", "", "shared equally by 1 workers in 3 pieces each"),
+        ("layer_decay = 1.1", "", r"layer_decay = 1\.1: it must be above 0 and at most 1"),
+        ("frozen_stages = -1", "", "frozen_stages = -1: it must be 0 or more"),
+        ("mixup = -0.1", "", r"mixup = -0\.1: it must be 0 or more"),
+        ("keep_checkpoints = 0", "", "keep_checkpoints = 0: it must be 1 or more"),
+        ("freeze_batchnorm = 1", "", "freeze_batchnorm = 1: it must be of type bool"),
+        ('head = "dense"', "", "head = 'dense': known are pooled, evidence"),
+        ('balance = "luck"', "", "balance = 'luck': known are positive_weight, sampler"),
+        ('balance = "sampler"\npositive_weight = 2', "", "would make up for rare fractures twice"),
         ('precision = "fp8"', "", "precision = 'fp8': known are fp32, bf16"),
         ("input_size = 8", "", "input_size: input size 8 is not within 32 to 2048"),
         ("augmentation = 3", "", "augmentation = 3: it must be a table"),

@@ -1,5 +1,6 @@
 """Training reads images by the very path that serves."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from batch_fracture import decode
 from batch_fracture.preprocess import InputSpec, read_input
 from batch_fracture.settings import ReadingSettings
-from training.inputs import read_examples
+from training.inputs import Examples, read_examples
 from training.labels import LabelledImage
 from training.problems import LabelsError
 
@@ -56,6 +57,18 @@ def test_parts_keep_rows_and_pixels_together(tmp_path: Path) -> None:
     assert np.array_equal(part.pixels_NSS, examples.pixels_NSS[[3, 1, 0]])
     assert part.label_N.tolist() == [1.0, 1.0, 0.0]
     assert (part.num_fractured, part.num_groups) == (2, 2)
+
+
+def test_boxes_are_those_of_the_input(tmp_path: Path) -> None:
+    table = drawn(tmp_path, ["a.png", "b.png", "c.png"])  # 90 rows, 70 columns: 64 and 50 in the input
+    table[1] = dataclasses.replace(table[1], boxes=((0.5, 0.5, 1.0, 1.0), (0.25, 0.5, 0.5, 0.2)))
+    examples = read_examples(tmp_path / "labels.csv", table, SPEC)
+    assert [len(boxes_K4) for boxes_K4 in examples.boxes] == [0, 2, 0]
+    np.testing.assert_allclose(examples.boxes[1] * 64, [[7, 0, 57, 64], [7, 25.6, 32, 38.4]], atol=1e-4)
+    part = examples.only([table[2], table[1]]).also(examples.only(table[:1]))
+    assert [len(boxes_K4) for boxes_K4 in part.boxes] == [0, 2, 0]
+    plain = Examples(rows=tuple(table), pixels_NSS=examples.pixels_NSS)
+    assert [len(boxes_K4) for boxes_K4 in plain.only(table[:2]).boxes] == [0, 0]
 
 
 def test_unreadable_images_stop_training_by_row(tmp_path: Path) -> None:

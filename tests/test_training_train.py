@@ -1,21 +1,18 @@
 """The command: refusals in one line, and one real training of a tiny timm network from end to end."""
 
-import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from training_site import SIZE, draw_images, write_recipe
 
 from batch_fracture.bundle import open_bundle
 from batch_fracture.engines import NAMES, TOLERANCE, open_engine
 from training.card import model_card
 
 ROOT = Path(__file__).parents[1]
-SIZE = 64
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -27,45 +24,6 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
-
-
-def draw_images(folder: Path) -> Path:
-    """64 small pictures; a bright bar stands for a fracture."""
-    random = np.random.default_rng(0)
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["image_uri", "label", "group", "region"])
-        for number in range(64):
-            label = number % 2
-            grey_HW = random.integers(0, 90, (80, 60), np.uint8)
-            if label:
-                grey_HW[20:60, 20:40] += 120
-            Image.fromarray(grey_HW).save(folder / f"{number}.png")
-            table.writerow([f"{number}.png", label, f"g{number // 2}", "hand"])
-    return folder / "labels.csv"
-
-
-def recipe(folder: Path, **changes: object) -> Path:
-    fields = {
-        "name": "tiny",
-        "labels": str(folder / "labels.csv"),
-        "images": str(folder),
-        "out": str(folder / "bundle"),
-        "architecture": "test_efficientnet_ln",
-        "initial_weights": "random",
-        "input_size": SIZE,
-        "val_share": 0.5,
-        "epochs": 2,
-        "batch_size": 4,
-        "learning_rate": 0.001,
-        "ema_decay": 0.5,
-        "workers": 2,
-    } | changes
-    path = folder / "tiny.toml"
-    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
-    source = '[source]\nname = "drawn"\nlicence = "CC0"\ncitation = "these tests"\n'
-    path.write_text("\n".join([*lines, source]), encoding="utf-8")
-    return path
 
 
 def test_help_holds_a_runnable_example_and_loads_neither_torch_nor_ray() -> None:
@@ -92,7 +50,7 @@ def test_help_holds_a_runnable_example_and_loads_neither_torch_nor_ray() -> None
 )
 def test_refusals_are_one_line_and_exit_2(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     draw_images(tmp_path)
-    refused = command("--config", recipe(tmp_path, **changes), "--storage", tmp_path / "storage")
+    refused = command("--config", write_recipe(tmp_path, **changes), "--storage", tmp_path / "storage")
     assert refused.returncode == 2, refused.stderr
     assert message in refused.stderr
     assert refused.stderr.count("\n") == 1
@@ -102,12 +60,12 @@ def test_refusals_are_one_line_and_exit_2(tmp_path: Path, changes: dict[str, obj
 def test_end_to_end(tmp_path: Path) -> None:
     """Two workers train, the bundle opens, both engines agree; the same command again finds it trained."""
     draw_images(tmp_path)
-    arguments = ("--config", recipe(tmp_path), "--storage", tmp_path / "storage")
+    arguments = ("--config", write_recipe(tmp_path), "--storage", tmp_path / "storage")
     done = command(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
-        *("train", "calibrate", "report"),
+        *("train", "calibration", "reporting"),
         *("epoch 1/2", "epoch 2/2"),
         "AUROC 1.000 (0.756 to 1.000) on the reporting part",
         done.stdout.splitlines()[-1],

@@ -1,4 +1,4 @@
-"""A real bundle around a small timm network with random weights: `python tests/tiny.py FOLDER` writes it."""
+"""Real bundles around a small timm network with random weights: `python tests/tiny.py FOLDER` writes one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from batch_fracture.bundle import FILES, sha256_of
 TINY_SIZE = 64
 
 
-def write_tiny_bundle(folder: Path) -> Path:
+def write_tiny_bundle(folder: Path, head: str = "pooled") -> Path:
     """Write the bundle, 64 pixels, into a new folder; always the same weights."""
-    import timm
     import torch
 
-    from batch_fracture.engines.torch_engine import ServedNetwork
+    from batch_fracture.engines.network import bundled_network
     from training.export import write_weights
 
     torch.manual_seed(0)
     folder.mkdir(parents=True)
-    served = ServedNetwork(timm.create_model("test_efficientnet", num_classes=1), mean=0.5, std=0.5).eval()
+    served = bundled_network("test_efficientnet", head=head, mean=0.5, std=0.5)
     write_weights(served, folder, input_size=TINY_SIZE)
     (folder / "MODEL_CARD.md").write_text("A network with random weights, for tests.\n")
     manifest = {
         "format": 1,
         "name": "tiny",
         "architecture": "test_efficientnet",
+        "head": head,
         "input": {"size": TINY_SIZE},
         "normalisation": {"mean": 0.5, "std": 0.5},
         "classes": ["no fracture", "fracture"],

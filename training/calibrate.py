@@ -1,8 +1,6 @@
-"""Which epoch, which probability for a logit, which thresholds: all chosen on the calibration half only."""
+"""From logits to probabilities, and from those to named thresholds; on the calibration half only."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,27 +19,6 @@ _CONVERGED = 1e-10
 
 class CalibrationError(BatchFractureError):
     """The network does not order the calibration images as their labels do; training has failed."""
-
-
-def best_epoch(metrics: Sequence[Mapping[str, float]]) -> int:
-    """The epoch with the highest AUROC on the calibration half.
-
-    Of equal ones the last, which is also the one that Ray Train's `checkpoint_score_attribute` keeps.
-
-    Args:
-        metrics: what each epoch reported: `epoch`, from 1 on, and `auroc_calibration`.
-
-    Returns:
-        Its number.
-
-    Raises:
-        ValueError: there is none whose AUROC is a number.
-    """
-    areas = {int(of["epoch"]): of["auroc_calibration"] for of in metrics}
-    numbers = {epoch: area for epoch, area in areas.items() if np.isfinite(area)}
-    if not numbers:
-        raise ValueError(f"none of {len(areas)} epochs has an AUROC")
-    return max(numbers, key=lambda epoch: (numbers[epoch], epoch))
 
 
 def fit_platt(label_N: npt.NDArray[np.float32], logit_N: npt.NDArray[np.float32]) -> Calibration:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batch_fracture.bundle import HEADS
 from batch_fracture.errors import ConfigError
 from batch_fracture.preprocess import InputSpec
+from training.tables import build
 
 INITIAL_WEIGHTS = ("imagenet", "random")
 PRECISIONS = ("fp32", "bf16")
+BALANCES = ("positive_weight", "sampler")
+
+
+_LEAST = {
+    1: ("epochs", "batch_size", "accumulation", "workers", "keep_checkpoints"),
+    0: ("frozen_stages", "max_failures", "box_weight", "auxiliary_weight", "mixup"),
+}
+"""Smallest value: the fields that it holds for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,9 @@ class TrainingConfig:
     """What the card says of the images."""
     architecture: str = "tf_efficientnet_lite0"
     """The timm name."""
+    head: str = "pooled"
+    """`pooled`: one logit from features averaged over the image. `evidence`: a logit for each location,
+    pooled by log-sum-exp; boxes teach it where fractures are, and engines can be asked for the map."""
     initial_weights: str = "imagenet"
     """`imagenet`, from the Python package that carries them, or `random`."""
     input_size: int = 256
@@ -74,14 +86,31 @@ class TrainingConfig:
     """Passes over the training images."""
     batch_size: int = 16
     """Images in one step, over all workers together."""
+    accumulation: int = 1
+    """Pieces that each worker's share of a step is cut into; more of them need less memory."""
     learning_rate: float = 3e-4
     """AdamW's peak, after the warm-up; a half cosine leads it to 0."""
     weight_decay: float = 0.05
     """AdamW's, on matrices and kernels only."""
     warmup_epochs: float = 1.0
     """Linear rise of the learning rate."""
+    layer_decay: float = 1.0
+    """Each layer's learning rate by that of the layer after it; 1 trains all alike, 0.8 keeps early ones."""
+    frozen_stages: int = 0
+    """Early stages of the timm network, the stem first, that stay as they start and cost no gradient."""
+    freeze_batchnorm: bool = False
+    """Keep BatchNorm's statistics as they start: small batches spoil none, and workers cannot differ."""
+    balance: str = "positive_weight"
+    """What makes up for rare fractures: `positive_weight`, or `sampler`, which draws as many images of either
+    label in each epoch."""
     positive_weight: float = 1.0
     """Weight of a fractured image's loss; calibration undoes its effect on probabilities."""
+    box_weight: float = 20.0
+    """Weight of the evidence head's loss against boxes, beside the image loss; normal images are empty."""
+    auxiliary_weight: float = 0.3
+    """Weight of the loss of a plain pooled head beside the evidence head; it is there in training only."""
+    mixup: float = 0.0
+    """Images are blended with others by shares from Beta(mixup, mixup); 0 blends none."""
     ema_decay: float = 0.998
     """Per step, of the running average of the weights, which is what is exported."""
     drop_rate: float = 0.2
@@ -100,20 +129,27 @@ class TrainingConfig:
     """Let pictures that look the same stand in two splits or under two labels; the same file never may."""
     workers: int = 1
     """Ray Train workers; each takes an equal share of this machine's CPUs, or one GPU."""
+    keep_checkpoints: int = 2
+    """So many of the newest checkpoints stay in storage."""
+    max_failures: int = 3
+    """So often the workers are started again, from the newest checkpoint, after one of them died."""
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     """How training images vary."""
 
     def __post_init__(self) -> None:
-        for field, known in (("initial_weights", INITIAL_WEIGHTS), ("precision", PRECISIONS)):
-            if getattr(self, field) not in known:
-                raise ConfigError(f"{field} = {getattr(self, field)!r}: known are {', '.join(known)}")
-        for field in ("epochs", "batch_size", "workers"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} = {getattr(self, field)}: it must be 1 or more")
-        if self.batch_size % self.workers:
-            raise ConfigError(
-                f"batch_size = {self.batch_size} cannot be shared equally by {self.workers} workers"
-            )
+        known = {
+            "initial_weights": INITIAL_WEIGHTS,
+            "precision": PRECISIONS,
+            "head": HEADS,
+            "balance": BALANCES,
+        }
+        for field, values in known.items():
+            if getattr(self, field) not in values:
+                raise ConfigError(f"{field} = {getattr(self, field)!r}: known are {', '.join(values)}")
+        for least, fields in _LEAST.items():
+            for field in fields:
+                if getattr(self, field) < least:
+                    raise ConfigError(f"{field} = {getattr(self, field)}: it must be {least} or more")
         for field in ("learning_rate", "positive_weight"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"{field} = {getattr(self, field)}: it must be above 0")
@@ -121,10 +157,25 @@ class TrainingConfig:
             raise ConfigError(f"val_share = {self.val_share}: it must be above 0 and below 1")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay = {self.ema_decay}: it must be at least 0 and below 1")
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(f"layer_decay = {self.layer_decay}: it must be above 0 and at most 1")
+        self._check_together()
         try:
             InputSpec(size=self.input_size)
         except ValueError as error:
             raise ConfigError(f"input_size: {error}") from error
+
+    def _check_together(self) -> None:
+        if self.batch_size % (self.workers * self.accumulation):
+            pieces = f" in {self.accumulation} pieces each" if self.accumulation > 1 else ""
+            raise ConfigError(
+                f"batch_size = {self.batch_size} cannot be shared equally by {self.workers} workers{pieces}"
+            )
+        if self.balance == "sampler" and self.positive_weight != 1:
+            raise ConfigError(
+                f'positive_weight = {self.positive_weight} with balance = "sampler" would make up for rare '
+                "fractures twice; leave one of them"
+            )
 
     @property
     def input(self) -> InputSpec:
@@ -150,48 +201,19 @@ def read_config(path: Path, **overrides: Any) -> TrainingConfig:
         raise ConfigError(f"--config {path}: not TOML: {error}") from error
     table |= {key: value for key, value in overrides.items() if value is not None}
     try:
-        config: TrainingConfig = _build(TrainingConfig, table)
+        return config_from(table)
     except ConfigError as error:
         raise ConfigError(f"--config {path}: {error}") from error
+
+
+def config_from(table: dict[str, Any]) -> TrainingConfig:
+    """The recipe that a table says, as TOML or a checkpoint's JSON has it.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is not valid.
+    """
+    config: TrainingConfig = build(TrainingConfig, table, tables=_TABLES)
     return config
 
 
 _TABLES: dict[str, type] = {"augmentation": Augmentation, "source": Source}
-_KINDS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
-    "str": ((str,), str),
-    "bool": ((bool,), bool),
-    "int": ((int,), int),
-    "float": ((int, float), float),
-    "Path": ((str, Path), Path),
-    "tuple[str, ...]": ((list, tuple), tuple),
-}
-"""Declared type: what TOML may give for it, and how that becomes one."""
-
-
-def _build(kind: type, table: dict[str, Any], prefix: str = "") -> Any:
-    """An instance of the dataclass `kind` from a TOML table, every key known and of its type."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(table) - set(fields)):
-        raise ConfigError(f"unknown key {prefix}{unknown[0]}; known are {', '.join(sorted(fields))}")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in table
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(f"{prefix}{missing[0]} is missing")
-    return kind(**{name: _value(fields[name], prefix + name, value) for name, value in table.items()})
-
-
-def _value(field: dataclasses.Field[Any], name: str, value: Any) -> Any:
-    """A TOML value as the field's type."""
-    if field.name in _TABLES:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{name} = {value!r}: it must be a table")
-        return _build(_TABLES[field.name], value, prefix=f"{name}.")
-    accepted, convert = _KINDS[str(field.type)]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        raise ConfigError(f"{name} = {value!r}: it must be of type {field.type}")
-    return convert(value)

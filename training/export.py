@@ -1,10 +1,14 @@
-"""Write a trained network as a bundle: fp16 weights, the OpenVINO graph made from those, figures, card."""
+"""Write a trained network as a bundle: fp16 weights, the OpenVINO graph made from those, figures, card.
+
+`python -m training.export --checkpoint STORAGE --out BUNDLE` does so with any checkpoint.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -12,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 import openvino
 import torch
 from safetensors.torch import save_file
@@ -19,8 +24,8 @@ from safetensors.torch import save_file
 from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
 from batch_fracture.calibration import Calibration
 from batch_fracture.engines import OPENVINO_FP32
-from batch_fracture.engines.torch_engine import ServedNetwork
-from batch_fracture.errors import BundleError
+from batch_fracture.engines.network import ServedNetwork
+from batch_fracture.errors import BatchFractureError, BundleError
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.card import model_card
 from training.config import TrainingConfig
@@ -83,7 +88,8 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
     Args:
         served: the trained network; BatchNorm is folded and all is rounded, in place.
         folder: exists.
-        input_size: S of the graph's input, uint8 (B, S, S) with any B; its output is fp32 logits (B,).
+        input_size: S of the graph's input, uint8 (B, S, S) with any B; its outputs are `logit`, fp32 (B,),
+            and with an evidence head `evidence`, fp32 (B, h, w).
 
     Raises:
         BundleError: a weight is too large for fp16, or not a number.
@@ -100,6 +106,8 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
         warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
         graph = openvino.convert_model(served, example_input=example_BSS, input=[-1, input_size, input_size])
+    for output, name in zip(graph.outputs, ("logit", "evidence"), strict=False):
+        output.get_tensor().set_names({name})
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=True)
 
 
@@ -122,6 +130,7 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
     return {
         "name": config.name,
         "architecture": config.architecture,
+        "head": served.head,
         "input": asdict(config.input),
         "normalisation": {"mean": served.mean, "std": served.std},
         "classes": CLASSES,
@@ -151,7 +160,17 @@ def _course(config: TrainingConfig, parts: Mapping[str, Examples]) -> dict[str, 
 
 def _recipe(config: TrainingConfig) -> dict[str, Any]:
     """The fields of the configuration that decide the weights."""
-    elsewhere = {"name", "architecture", "source", "labels", "images", "out", "split_seed", "val_share"}
+    elsewhere = {
+        "name",
+        "architecture",
+        "head",
+        "source",
+        "labels",
+        "images",
+        "out",
+        "split_seed",
+        "val_share",
+    }
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 
 
@@ -177,3 +196,30 @@ def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def _num_threads() -> int:
     return os.cpu_count() or 1
+
+
+@click.command()
+@click.option("--checkpoint", required=True, help="A checkpoint, or a storage whose newest one is taken.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Bundle directory to write.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Where the table of labels is now.")
+@click.option("--images", type=click.Path(path_type=Path), help="Where the images are now.")
+def main(checkpoint: str, **overrides: Path | None) -> None:
+    """Write the bundle of a checkpoint: calibrated, measured and documented as after the last epoch."""
+    from training.checkpoint import open_checkpoint  # noqa: PLC0415 - it needs Ray, the functions above do not
+    from training.train import STORAGE, check_out, read_parts, split, write_out  # noqa: PLC0415 - they call these
+
+    try:
+        trained = open_checkpoint(checkpoint, **overrides)
+        check_out(trained.config.out)
+        parts = split(trained.config)
+        examples = read_parts(trained.config, parts, STORAGE)
+        command = f"python -m training.export --checkpoint {checkpoint}"
+        course = {"split": parts.record, "metrics": trained.metrics}
+        write_out(trained.served, trained.config, examples, **course, command=command)
+    except BatchFractureError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

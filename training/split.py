@@ -26,6 +26,16 @@ class Parts:
     record: dict[str, Any]
     """For bundle.json: by what, which seed, where the reporting part comes from, and the sha256 of it all."""
 
+    @property
+    def by_name(self) -> dict[str, list[LabelledImage]]:
+        """The rows of `train`, `calibration` and `reporting`."""
+        return {"train": self.train, "calibration": self.calibration, "reporting": self.reporting}
+
+    @property
+    def rows(self) -> list[LabelledImage]:
+        """All of them."""
+        return [row for rows in self.by_name.values() for row in rows]
+
 
 def parts_of(rows: Sequence[LabelledImage], *, seed: int) -> Parts:
     """`train` learns. A `test` split reports and all of `val` calibrates; without one, `val` is halved.

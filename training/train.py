@@ -1,29 +1,28 @@
-"""READ FIRST. Labels -> parts by group -> Ray Train -> calibration, operating points, figures -> bundle."""
+"""READ FIRST. Labels -> halves by group -> Ray Train -> calibration, operating points, figures -> bundle."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-import batch_fracture
-from batch_fracture.bundle import Bundle, sha256_of
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import read_labels, table_problems
 from training.problems import refuse
-from training.split import parts_of, with_split
+from training.split import Parts, parts_of, with_split
 
-STORAGE = Path.home() / ".cache" / "batch-fracture" / "training"
+if TYPE_CHECKING:
+    from batch_fracture.engines.network import ServedNetwork
+    from training.inputs import Examples
+
+STORAGE = str(Path.home() / ".cache" / "batch-fracture" / "training")
 _EPILOG = """\b
 Example:
   python -m training.train --config training/configs/fracatlas-lite0.toml \\
-      --labels my-labels.csv --images my-images --out my-bundle
+      --labels ../shared/radiographs/labels.csv --images ../shared/radiographs --out /tmp/my-bundle
 """
 
 
@@ -40,9 +39,10 @@ Example:
 )
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option(
-    "--storage", type=click.Path(path_type=Path), default=STORAGE, show_default=True, help="Checkpoints."
+    "--storage", default=STORAGE, show_default=True, help="Checkpoints: a folder, or s3://bucket/prefix."
 )
-def main(config_path: Path, storage: Path, **overrides: Any) -> None:
+@click.option("--dry-run", is_flag=True, help="Check labels, recipe and memory; train and write nothing.")
+def main(config_path: Path, storage: str, dry_run: bool, **overrides: Any) -> None:
     """Train a fracture classifier and write its bundle.
 
     `python -m training.labels` writes the table. Flags win over the file. The same command goes on from the
@@ -50,58 +50,87 @@ def main(config_path: Path, storage: Path, **overrides: Any) -> None:
     """
     try:
         config = read_config(config_path, **overrides)
-        train(config, storage, command=f"python -m training.train --config {config_path}")
+        if dry_run:
+            rehearse(config)
+        else:
+            train(config, storage, command=f"python -m training.train --config {config_path}")
     except BatchFractureError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
 
 
-def train(config: TrainingConfig, storage: Path, *, command: str) -> None:
+def train(config: TrainingConfig, storage: str, *, command: str) -> None:
     """From labels to a bundle at `config.out`; checkpoints go to `storage`, `command` onto the card."""
     check_out(config.out)
+    parts = split(config)
+    # torch, ray and timm take seconds to import: --help and a wrong key do not wait for them.
+    from training.fit import fit  # noqa: PLC0415
+    from training.network import new_network  # noqa: PLC0415
+
+    new_network(config)  # refuses before hours of work
+    examples = read_parts(config, parts, storage)
+    served, metrics = fit(config, examples["train"], examples["calibration"], storage=storage)
+    write_out(served, config, examples, split=parts.record, metrics=metrics, command=command)
+
+
+def rehearse(config: TrainingConfig) -> None:
+    """Say in seconds whether a training could begin, and what it would take."""
+    check_out(config.out)
+    parts = split(config)
+    from training import dry_run  # noqa: PLC0415 - as above
+
+    for name, rows in parts.by_name.items():
+        print(f"{name}: {len(rows):,} images, {sum(row.label for row in rows):,} fractured")
+    for line in dry_run.rehearse(config, parts):
+        print(line)
+
+
+def split(config: TrainingConfig) -> Parts:
+    """Read and check the table; what is learned from, what calibrates, and what gives the figures."""
     rows = read_labels(config.labels, config.images)
     if not rows[0].split:
         rows = with_split(rows, seed=config.split_seed, val_share=config.val_share)
         refuse(config.labels, table_problems(rows))
-    parts = parts_of(rows, seed=config.split_seed)
-    # torch, ray and timm take seconds to import: --help and a wrong key do not wait for them.
-    from training.export import export_bundle  # noqa: PLC0415
-    from training.fit import fit  # noqa: PLC0415
-    from training.inputs import read_examples  # noqa: PLC0415
-    from training.network import new_network  # noqa: PLC0415
+    return parts_of(rows, seed=config.split_seed)
 
-    new_network(config)  # refuses before hours of work
-    examples = read_examples(
-        config.labels, rows, config.input, allow_near_duplicates=config.allow_near_duplicates
+
+def read_parts(config: TrainingConfig, parts: Parts, storage: str) -> dict[str, Examples]:
+    """All images, decoded now or before, by what they are for."""
+    from training.decoded import read_cached  # noqa: PLC0415 - as above
+
+    cache = Path(STORAGE if "://" in storage else storage) / "decoded"
+    examples = read_cached(
+        config.labels, parts.rows, config.input, cache, allow_near_duplicates=config.allow_near_duplicates
     )
-    train_part, calibration, reporting = (
-        examples.only(part) for part in (parts.train, parts.calibration, parts.reporting)
-    )
-    for name, part in (("train", train_part), ("calibrate", calibration), ("report", reporting)):
+    found = {name: examples.only(rows) for name, rows in parts.by_name.items()}
+    for name, part in found.items():
         print(
             f"{name}: {len(part.rows):,} images, {part.num_fractured:,} fractured, {part.num_groups:,} groups"
         )
-    served, metrics = fit(config, train_part, calibration, storage=storage)
-    bundle = export_bundle(
-        served,
-        config,
-        train=train_part,
-        calibration=calibration,
-        reporting=reporting,
-        training=provenance(config, parts.record, trained_s=metrics["trained_s"], command=command),
-    )
-    _say_done(bundle, config.out)
+    return found
 
 
-def _say_done(bundle: Bundle, out: Path) -> None:
-    """What came out, and where to read of it."""
-    from training.report import folder_beside  # noqa: PLC0415 - it draws with matplotlib
+def write_out(
+    served: ServedNetwork,
+    config: TrainingConfig,
+    examples: dict[str, Examples],
+    *,
+    split: dict[str, Any],
+    metrics: dict[str, Any],
+    command: str,
+) -> None:
+    """Write the bundle and its report, and say how good it is."""
+    from training.export import export_bundle  # noqa: PLC0415 - as above
+    from training.provenance import provenance  # noqa: PLC0415 - as above
+    from training.report import folder_beside  # noqa: PLC0415 - as above
 
+    training = provenance(config, split, metrics=metrics, command=command)
+    bundle = export_bundle(served, config, **examples, training=training)
     area = bundle.manifest["evaluation"]["reporting"]["auroc"]
     print(f"AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) on the reporting part")
     print(
         f"bundle {bundle.path} ({bundle.digest[:12]}); figures in {bundle.path / 'MODEL_CARD.md'}; curves "
-        f"and the worst errors in {folder_beside(out)}, which shows radiographs"
+        f"and the worst errors in {folder_beside(config.out)}, which shows radiographs"
     )
 
 
@@ -113,64 +142,6 @@ def check_out(out: Path) -> None:
     """
     if out.exists() and not (out / "bundle.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: it exists and is no bundle; name another folder")
-
-
-def provenance(
-    config: TrainingConfig, split: dict[str, Any], *, trained_s: float, command: str
-) -> dict[str, Any]:
-    """What the bundle says of where it came from.
-
-    Args:
-        config: the recipe.
-        split: the record of `split.Parts`.
-        trained_s: seconds in epochs, over all resumptions.
-        command: how to do it again.
-    """
-    from training.imagenet import described  # noqa: PLC0415 - as above
-
-    return {
-        "labels_sha256": sha256_of(config.labels),
-        "split": split,
-        "initial_weights": described(config.architecture)
-        if config.initial_weights == "imagenet"
-        else "random numbers",
-        "minutes": round(trained_s / 60, 1),
-        "machine": f"{_machine(config.workers)}, {config.workers} Ray Train worker(s)",
-        "command": command,
-        "code_version": batch_fracture.__version__,
-        "code_sha256": code_sha256(),
-    }
-
-
-def code_sha256() -> str:
-    """sha256 (hex) over the source that decides weights and inputs: `training`, decoding, preprocessing."""
-    root = Path(__file__).parent
-    package = Path(batch_fracture.__file__).parent
-    sources = [*root.rglob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
-    digest = hashlib.sha256()
-    for source in sorted(sources, key=lambda path: (path.parent.name, path.name)):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _machine(num_workers: int) -> str:
-    """What the workers ran on, as `fit.scaling` chooses it."""
-    import torch  # noqa: PLC0415 - as above
-
-    if torch.cuda.device_count() >= num_workers:
-        return f"{num_workers} x {torch.cuda.get_device_name()}"
-    return f"{os.cpu_count()} CPU cores ({_processor()})"
-
-
-def _processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.machine()
 
 
 if __name__ == "__main__":

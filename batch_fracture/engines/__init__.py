@@ -31,6 +31,16 @@ class Engine(Protocol):
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
         ...
 
+    def evidence(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """A fracture logit for each location, float32 (B, h, w), of inputs, uint8 (B, S, S).
+
+        Location (i, j) stands for the input's pixels from i S / h to (i + 1) S / h, and j likewise.
+
+        Raises:
+            ConfigError: the bundle's head makes no evidence map.
+        """
+        ...
+
 
 def choose(wanted: str | None, *, num_gpus: int) -> str:
     """The engine to use: the one asked for, else torch where Ray has GPUs and OpenVINO where it has none.

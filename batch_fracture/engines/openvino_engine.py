@@ -20,6 +20,7 @@ class OpenVinoEngine:
     name = "openvino-fp32"
 
     def __init__(self, bundle: Bundle, *, num_threads: int) -> None:
+        self._bundle = bundle
         self._model = openvino.Core().compile_model(
             bundle.path / "model.xml",
             "CPU",
@@ -29,3 +30,12 @@ class OpenVinoEngine:
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
         return np.array(self._model(pixels_BSS)[0], dtype=np.float32).reshape(-1)
+
+    def evidence(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """A fracture logit for each location, float32 (B, h, w), of inputs, uint8 (B, S, S).
+
+        Raises:
+            ConfigError: the bundle's head makes no evidence map.
+        """
+        self._bundle.check_evidence()
+        return np.array(self._model(pixels_BSS)["evidence"], dtype=np.float32)

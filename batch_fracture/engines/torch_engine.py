@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import timm
 import torch
 from safetensors.torch import load_file
 
 from batch_fracture.bundle import Bundle
-
-
-class ServedNetwork(torch.nn.Module):
-    """A timm classifier with its normalisation: what is exported, and what this engine runs.
-
-    Args:
-        network: maps float32 (B, 3, S, S) to (B, 1).
-        mean: of grey in [0, 1].
-        std: of grey in [0, 1].
-    """
-
-    def __init__(self, network: torch.nn.Module, *, mean: float, std: float) -> None:
-        super().__init__()
-        self.network = network
-        self.mean = mean
-        self.std = std
-
-    def forward(self, pixels_BSS: torch.Tensor) -> torch.Tensor:
-        """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
-        grey_B1SS = (pixels_BSS.float().unsqueeze(1) / 255.0 - self.mean) / self.std
-        image_BCSS = grey_B1SS.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        logit_B1: torch.Tensor = self.network(image_BCSS)
-        return logit_B1.squeeze(1)
+from batch_fracture.engines.network import bundled_network
 
 
 class TorchEngine:
@@ -49,16 +26,26 @@ class TorchEngine:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = timm.create_model(bundle.architecture, num_classes=1)
-        weights = {
-            name: tensor.float() for name, tensor in load_file(bundle.path / "model.safetensors").items()
-        }
-        network.load_state_dict(weights)
-        served = ServedNetwork(network, mean=bundle.mean, std=bundle.std).eval()
+        served = bundled_network(bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std)
+        weights = load_file(bundle.path / "model.safetensors")
+        served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         self._served = served.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._bundle = bundle
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
+        return self._run(pixels_BSS)[0]
+
+    def evidence(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """A fracture logit for each location, float32 (B, h, w), of inputs, uint8 (B, S, S).
+
+        Raises:
+            ConfigError: the bundle's head makes no evidence map.
+        """
+        self._bundle.check_evidence()
+        return self._run(pixels_BSS)[1]
+
+    def _run(self, pixels_BSS: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         with torch.inference_mode():
-            logit_B = self._served(torch.from_numpy(pixels_BSS).to(self._device))
-        return np.asarray(logit_B.float().cpu().numpy())
+            found = self._served(torch.from_numpy(pixels_BSS).to(self._device))
+        return [tensor.float().cpu().numpy() for tensor in found]
