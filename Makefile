@@ -7,7 +7,7 @@ BIN := .venv/bin
 LOCKED := PIP_CONSTRAINT=requirements.lock $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test chaos bench lint format clean
+.PHONY: help setup setup-dev demo test chaos fuzz bench lint format clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: setup-dev  ## all tests (the real radiographs are used where ../shared hol
 
 chaos: setup-dev  ## kill runs at random moments, on disk and on S3, and check the books (ARGS='--cases 4')
 	$(BIN)/python tests/chaos.py $(ARGS)
+
+fuzz: setup-dev  ## a million broken files: each one row, memory and words in bounds (ARGS='--files 20000 --seed 7')
+	$(BIN)/python tests/fuzz.py $(ARGS)
 
 bench: setup-dev  ## all benchmarks, some 45 minutes; each alone: see benchmarks/README.md
 	$(BIN)/python -m benchmarks.plan_scale

@@ -25,6 +25,7 @@ from batch_fracture.summary import Report
 
 SHARED = Path(__file__).parents[2] / "shared"
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: torch's threads would wait for each other
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as in a run; Ray reads it when it is imported
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray warns of its own coming default
 

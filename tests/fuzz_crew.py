@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -190,7 +191,7 @@ def serve(pipe: Connection) -> None:
 
     task: Task = pipe.recv()
     oracle = Oracle()
-    try:
+    with contextlib.suppress(EOFError, ConnectionError):
         while True:
             for number in pipe.recv():
                 name, content = broken(task.seed, number, with_shared=task.with_shared)
@@ -201,5 +202,3 @@ def serve(pipe: Connection) -> None:
                 pipe.send(
                     (name, found.code, found.media_type, found.seconds, found.growth_bytes, found.problems)
                 )
-    except (EOFError, ConnectionError):
-        oracle.close()

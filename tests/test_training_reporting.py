@@ -12,7 +12,7 @@ import torch
 from labelled import drawn_examples
 
 from batch_fracture.bundle import Bundle
-from batch_fracture.engines.torch_engine import ServedNetwork
+from batch_fracture.engines.network import ServedNetwork
 from training.card import model_card
 from training.config import Source, TrainingConfig
 from training.export import export_bundle
@@ -32,7 +32,7 @@ def labelled_by(served: ServedNetwork, *, seed: int) -> Examples:
     """Random pictures; every tenth label goes against the network, so that it is good, not perfect."""
     examples = drawn_examples(np.zeros(IMAGES), side=SIDE, seed=seed)
     with torch.inference_mode():
-        logit_N = served(torch.from_numpy(examples.pixels_NSS)).numpy()
+        logit_N = served(torch.from_numpy(examples.pixels_NSS))[0].numpy()
     label_N = (logit_N > np.median(logit_N)) ^ (np.arange(IMAGES) % 10 == 0)
     return drawn_examples(label_N, side=SIDE, seed=seed)
 
