@@ -71,6 +71,19 @@ def test_graph_and_weights_hold_the_same_numbers(tmp_path: Path, architecture: s
         np.testing.assert_allclose(graph(pixels())[name], answer.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-5])  # 1e-5: most of them subnormal in fp16
+def test_kernels_are_numbers_of_bf16_too(tmp_path: Path, scale: float) -> None:
+    served = lively("test_efficientnet", "evidence")
+    with torch.no_grad():
+        for parameter in served.network.parameters():
+            parameter.mul_(scale if parameter.ndim > 1 else 1.0)
+    write_weights(served, tmp_path, input_size=SIZE)
+    kernels = {name: w for name, w in load_file(tmp_path / "model.safetensors").items() if w.ndim > 1}
+    assert len(kernels) > 15
+    for name, stored in kernels.items():
+        assert torch.equal(stored.float(), stored.float().bfloat16().float()), name
+
+
 def test_a_weight_beyond_fp16_is_refused(tmp_path: Path) -> None:
     served = lively("test_resnet")
     with torch.no_grad():

@@ -167,7 +167,7 @@ def _scores_are_those_of_training(site: Site, folder: Path) -> None:
         )
     for row, evaluated, trained in zip(site.calibration.rows, evaluated_N, trained_N, strict=True):
         assert abs(score_of[str(row.path)] - evaluated) <= TOLERANCE, row.name
-        assert abs(score_of[str(row.path)] - trained) <= 0.02, row.name  # weights were rounded to fp16
+        assert abs(score_of[str(row.path)] - trained) <= 0.1, row.name  # weights were rounded to bf16
 
 
 def test_a_worker_that_dies_too_often_is_told_of(site: Site, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ _HEAD = """\
 # {name}
 
 Tells radiographs of bones with a visible fracture from those without: one calibrated probability for each
-image, no location.
+image{location}.
 
-- Network: `{architecture}` (timm), one output.
+- Network: `{architecture}` (timm), {outputs}.
 - Input: grey, {size} x {size}, letterboxed, uint8; normalisation is part of the graph.
 - Output: a logit; probability = sigmoid({slope:.4f} x logit {intercept:+.4f}).
 
@@ -22,6 +22,14 @@ threshold does not show that a bone is whole.
 
 The default operating point is `{point}`. Where fractures are much rarer or more frequent than in the images
 below, probabilities and predictive values are wrong even if sensitivity and specificity hold."""
+
+_HEADS = {
+    "pooled": {"location": ", no location", "outputs": "one output"},
+    "evidence": {
+        "location": ", and a map of the evidence for it",
+        "outputs": "a logit for each 16 x 16 pixels, pooled to one",
+    },
+}
 
 _TRAINING = """\
 ## Training
@@ -71,6 +79,7 @@ def model_card(fields: Fields) -> str:
         architecture=fields["architecture"],
         size=size,
         point=fields["default_operating_point"],
+        **_HEADS[fields.get("head", "pooled")],
         **fields["calibration"],
     )
     limits = _LIMITS.format(size=size, limits=bullets(source["limits"]))

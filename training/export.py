@@ -186,12 +186,17 @@ def _replace(folder: Path, out: Path) -> None:
 
 
 def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """fp16 of weights; counts as they are, and BatchNorm's variances in fp32: 1 - eps has no fp16."""
+    """Weights in fp16, kernels and matrices as numbers that bf16 holds too; counts as they are.
+
+    So an engine that computes in bf16 rounds activations alone. A number of 8 significant bits stays one in
+    fp16, also where fp16 is subnormal. BatchNorm's variances keep fp32: 1 - eps has no fp16.
+    """
     if not tensor.is_floating_point() or name.endswith("running_var"):
         return tensor.contiguous()
-    if not torch.isfinite(tensor.half()).all():
+    stored = (tensor.bfloat16() if tensor.ndim > 1 else tensor).half()
+    if not torch.isfinite(stored).all():
         raise BundleError(f"weights {name}: not all fit fp16; train again with a lower learning rate")
-    return tensor.half().contiguous()
+    return stored.contiguous()
 
 
 def _num_threads() -> int:

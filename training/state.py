@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from batch_fracture.engines.network import ServedNetwork
 from training.batches import Batch
 from training.config import TrainingConfig
 from training.losses import total_loss
@@ -162,8 +163,14 @@ class TrainingState:
 
 
 def averaged_logits(averaged: nn.Module, pixels_NSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """fp32 logits, float32 (N,), of inputs, uint8 (N, S, S), by the network that is exported."""
-    served: Any = averaged.module.served.eval()  # type: ignore[union-attr]
+    """`served_logits` of the running average."""
+    served: Any = averaged.module.served  # type: ignore[union-attr]
+    return served_logits(served, pixels_NSS)
+
+
+def served_logits(served: ServedNetwork, pixels_NSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """fp32 logits, float32 (N,), of inputs, uint8 (N, S, S), by a network as it would be exported."""
+    served.eval()
     device = next(served.parameters()).device
     logits = [np.zeros(0, np.float32)]
     with torch.inference_mode():

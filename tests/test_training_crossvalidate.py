@@ -1,0 +1,57 @@
+"""A recipe on folds: every image is tested once, by a network that saw none of its group."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+from training_site import draw_images, write_recipe
+
+from training.crossvalidate import deal, main
+from training.labels import read_labels
+
+FOLDS = 3
+
+
+def test_folds_hold_whole_groups_and_stand_for_splits(tmp_path: Path) -> None:
+    rows = read_labels(draw_images(tmp_path), tmp_path)
+    dealt = deal(rows, num_folds=FOLDS, seed=0)
+    assert [len(fold) for fold in dealt] == [22, 22, 20]
+    assert sorted(row.row for fold in dealt for row in fold) == [row.row for row in rows]
+    split_of: dict[str, str] = {}
+    for number, fold in enumerate(dealt, start=1):
+        assert {row.split for row in fold} == {f"fold {number}"}
+        assert {row.label for row in fold} == {0, 1}
+        for row in fold:
+            assert split_of.setdefault(row.group, row.split) == row.split
+
+
+def test_fewer_than_three_folds_leave_nothing_to_learn_from(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(main, ["--config", "x", "--report", str(tmp_path), "--folds", "2"])
+    assert refused.exit_code == 2
+    assert "2 is not in the range x>=3" in refused.output
+
+
+@pytest.mark.slow
+def test_every_image_is_tested_once_and_a_second_call_trains_nothing(tmp_path: Path) -> None:
+    draw_images(tmp_path)
+    config = write_recipe(tmp_path, workers=1, epochs=1)
+    arguments = ["--config", str(config), "--report", str(tmp_path / "report"), "--folds", str(FOLDS)]
+    arguments += ["--storage", str(tmp_path / "storage"), "--json"]
+    first = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    assert first.output.count("epoch 1/1") == FOLDS
+    found = json.loads(first.output.splitlines()[-1])
+    assert (found["images"], [fold["images"] for fold in found["folds"]]) == (64, [22, 22, 20])
+    assert [fold["calibrations"][0]["images"] for fold in found["folds"]] == [22, 20, 22]
+    tests = []
+    for number in range(1, FOLDS + 1):
+        scores = pyarrow.parquet.read_table(tmp_path / "report" / f"fold-{number}.parquet").to_pylist()
+        of = {part: [row for row in scores if row["part"] == part] for part in ("test", "calibration")}
+        assert not {row["group"] for row in of["test"]} & {row["group"] for row in of["calibration"]}
+        tests += [row["image_uri"] for row in of["test"]]
+    assert sorted(tests) == sorted(f"{number}.png" for number in range(64))
+    again = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert "epoch" not in again.output.rpartition("\n{")[0]
+    assert json.loads(again.output.splitlines()[-1]) == found

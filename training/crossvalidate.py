@@ -1,0 +1,142 @@
+"""Cross-validate a recipe: a training for each fold, each image scored by one that never saw it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batch_fracture.cli_options import JSON
+from batch_fracture.errors import BatchFractureError, ConfigError
+from training.config import TrainingConfig, read_config
+from training.labels import LabelledImage, read_labels
+from training.split import folds
+from training.train import STORAGE
+
+if TYPE_CHECKING:
+    from training.inputs import Examples
+
+_EPILOG = """\b
+Example:
+  python -m training.crossvalidate --config training/configs/fracatlas-evidence.toml --report /tmp/folds
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), required=True, help="The recipe, TOML."
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write."
+)
+@click.option("--folds", "num_folds", type=click.IntRange(min=3), default=5, show_default=True)
+@click.option("--labels", type=click.Path(path_type=Path), help="Table, CSV or Parquet.")
+@click.option("--images", type=click.Path(path_type=Path), help="The folder that its image_uris start from.")
+@click.option("--workers", type=int, help="Ray Train workers.")
+@click.option("--epochs", type=int, help="Passes over the training images of each fold.")
+@click.option(
+    "--storage", default=STORAGE, show_default=True, help="Checkpoints: a folder, or s3://bucket/prefix."
+)
+@JSON
+def main(
+    config_path: Path, report: Path, num_folds: int, storage: str, *, as_json: bool, **overrides: Any
+) -> None:
+    """Train a recipe once for each fold, and measure all folds as one.
+
+    Folds are dealt by group, stratified by label and region; the table's own splits do not count. Of each
+    fold, one part is tested, the next one calibrates and chooses the epoch, and all others are learned from.
+    The same command goes on where it was interrupted. No bundle is written.
+    """
+    from training.evaluate import said  # noqa: PLC0415 - with the engines
+
+    try:
+        config = read_config(config_path, **overrides)
+        found = cross_validate(config, storage, report, num_folds=num_folds)
+    except BatchFractureError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(json.dumps(found) if as_json else said(found, report, pictures=True))
+
+
+def cross_validate(config: TrainingConfig, storage: str, report: Path, *, num_folds: int) -> dict[str, Any]:
+    """Train and score every fold, then measure them together.
+
+    Args:
+        config: the recipe; `split_seed` deals the folds.
+        storage: where checkpoints are kept, one folder for each fold.
+        report: takes `fold-1.parquet` and so on, and what `pooled.evaluate_pooled` writes.
+        num_folds: 3 or more.
+
+    Returns:
+        What figures.json holds.
+
+    Raises:
+        LabelsError: the table or an image cannot be used, or look-alikes stand in different folds.
+        BatchFractureError: a training failed; the others stay, and the same call goes on.
+    """
+    dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
+    from training.decoded import read_cached  # noqa: PLC0415 - torch and ray take seconds to import
+    from training.pooled import evaluate_pooled  # noqa: PLC0415 - as above
+
+    _make(report)
+    examples = read_cached(
+        config.labels,
+        [row for fold in dealt for row in fold],
+        config.input,
+        Path(STORAGE if "://" in storage else storage) / "decoded",
+        allow_near_duplicates=config.allow_near_duplicates,
+    )
+    parts = [examples.only(fold) for fold in dealt]
+    paths = tuple(_score_fold(config, parts, fold, storage, report) for fold in range(num_folds))
+    return evaluate_pooled(paths, report, config.images)
+
+
+def deal(rows: Sequence[LabelledImage], *, num_folds: int, seed: int) -> list[list[LabelledImage]]:
+    """The folds, each row's split named after its fold, so that look-alikes in two folds are refused."""
+    return [
+        [replace(row, split=f"fold {number}") for row in fold]
+        for number, fold in enumerate(folds(rows, num_folds=num_folds, seed=seed), start=1)
+    ]
+
+
+def _score_fold(
+    config: TrainingConfig, parts: Sequence[Examples], fold: int, storage: str, report: Path
+) -> Path:
+    """Train one fold, unless its checkpoints say that it is done, and write its scores."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.parquet  # noqa: PLC0415 - as above
+
+    from training.fit import fit  # noqa: PLC0415 - as above
+    from training.score_table import score_table  # noqa: PLC0415 - as above
+    from training.state import served_logits  # noqa: PLC0415 - as above
+
+    after = (fold + 1) % len(parts)
+    train = parts[(fold + 2) % len(parts)]
+    for further in range(3, len(parts)):
+        train = train.also(parts[(fold + further) % len(parts)])
+    print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
+    named = replace(config, name=f"{config.name}-fold-{fold + 1}-of-{len(parts)}")
+    served, _ = fit(named, train, parts[after], storage=storage)
+    scores = [
+        score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
+        for of, part in ((parts[fold], "test"), (parts[after], "calibration"))
+    ]
+    path = report / f"fold-{fold + 1}.parquet"
+    pyarrow.parquet.write_table(pa.concat_tables(scores), path)
+    return path
+
+
+def _make(report: Path) -> None:
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--report {report}: cannot be written ({error.strerror or error})") from error
+
+
+if __name__ == "__main__":
+    main()
