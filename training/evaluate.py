@@ -38,7 +38,7 @@ PARTS = tuple(_IN_WORDS)
 """Of a table's rows; with splits, they are dealt as training deals them."""
 _EPILOG = """\b
 Example:
-  python -m training.evaluate --labels ../shared/radiographs/labels.csv --images ../shared/radiographs \\
+  python -m training.evaluate --labels runs/fracatlas.csv --images ../shared/radiographs \\
       --report /tmp/evaluation
 """
 

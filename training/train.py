@@ -22,7 +22,7 @@ STORAGE = str(Path.home() / ".cache" / "batch-fracture" / "training")
 _EPILOG = """\b
 Example:
   python -m training.train --config training/configs/fracatlas-lite0.toml \\
-      --labels ../shared/radiographs/labels.csv --images ../shared/radiographs --out /tmp/my-bundle
+      --labels runs/fracatlas.csv --images ../shared/radiographs --out /tmp/my-bundle
 """
 
 
