@@ -85,7 +85,7 @@ def test_what_is_no_jpeg_is_corrupt(stream: bytes) -> None:
     ],
 )
 def test_a_scan_ends_at_the_first_marker(
-    block_bytes: int, no_markers: set[int], pattern: bytes, monkeypatch: pytest.MonkeyPatch
+    block_bytes: int, no_markers: np.ndarray, pattern: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jpeg_stream, "_BLOCK_BYTES", block_bytes)
     rng = np.random.default_rng(0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.figures import in_words
+
 Fields = Mapping[str, Any]
 
 _FIGURES = """\
@@ -70,7 +72,7 @@ def measured(fields: Fields) -> list[str]:
             once=_ONCE.format(**once) if once else "",
             intervals=_INTERVALS_BY_GROUP if "auroc_by_group" in report else _INTERVALS,
             figures=bullets(_figures(report)),
-            auroc_calibration=_interval(chosen["auroc"]),
+            auroc_calibration=in_words(chosen["auroc"]),
             points=_points(report["operating_points"], fields["operating_points"]),
         )
     ]
@@ -118,18 +120,18 @@ def _figures(report: Fields) -> list[str]:
     if "auroc_by_group" not in report:
         error = report["expected_calibration_error"]
         return [
-            f"AUROC **{_interval(report['auroc'])}**",
+            f"AUROC **{in_words(report['auroc'])}**",
             f"expected calibration error {error:.3f} (10 bins; with so few images, some of it is chance)",
             f"Brier score {report['brier']:.3f}",
         ]
     area, error = report["auroc_by_group"], report["expected_calibration_error"]
     precision, share = report["average_precision"], report["fractured"] / report["images"]
     return [
-        f"AUROC **{_interval(report['auroc'])}** (DeLong); by group {area['low']:.3f} to {area['high']:.3f}",
-        f"average precision {_interval(precision)}; {share:.3f} of the images are fractured",
-        f"expected calibration error {_interval(error)}; on so many images, probabilities that were exactly "
+        f"AUROC **{in_words(report['auroc'])}** (DeLong); by group {area['low']:.3f} to {area['high']:.3f}",
+        f"average precision {in_words(precision)}; {share:.3f} of the images are fractured",
+        f"expected calibration error {in_words(error)}; on so many images, probabilities that were exactly "
         f"right would show {error['by_chance']:.3f} (10 bins)",
-        f"Brier score {_interval(report['brier'])}",
+        f"Brier score {in_words(report['brier'])}",
     ]
 
 
@@ -172,7 +174,7 @@ def _regions(regions: Fields) -> str:
                 name,
                 str(at["images"]),
                 str(at["fractured"]),
-                *(_interval(at[figure]) for figure in figures.values()),
+                *(in_words(at[figure]) for figure in figures.values()),
                 _share(at["sensitivity"]),
                 _share(at["specificity"]),
             )
@@ -186,9 +188,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _interval(estimate: Fields) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
-
-
 def _share(share: Fields) -> str:
-    return f"{_interval(share)}, {share['count']}/{share['total']}"
+    return f"{in_words(share)}, {share['count']}/{share['total']}"

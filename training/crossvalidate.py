@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batch_fracture.cli_options import JSON
+from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import LabelledImage, read_labels
@@ -109,8 +110,8 @@ def _score_fold(
 ) -> Path:
     """Train one fold, unless its checkpoints say that it is done, and write its scores."""
     import pyarrow as pa  # noqa: PLC0415 - as above
-    import pyarrow.parquet  # noqa: PLC0415 - as above
 
+    from batch_fracture.results import parquet  # noqa: PLC0415 - as above
     from training.fit import fit  # noqa: PLC0415 - as above
     from training.score_table import score_table  # noqa: PLC0415 - as above
     from training.state import served_logits  # noqa: PLC0415 - as above
@@ -127,7 +128,7 @@ def _score_fold(
         for of, part in ((parts[fold], "test"), (parts[after], "calibration"))
     ]
     path = report / f"fold-{fold + 1}.parquet"
-    pyarrow.parquet.write_table(pa.concat_tables(scores), path)
+    put(path, parquet.encode(pa.concat_tables(scores)))
     return path
 
 

@@ -21,6 +21,7 @@ from training import look_alikes
 from training.contents import Look
 from training.inputs import Decoded, Examples, decode_images, to_examples
 from training.labels import LabelledImage
+from training.provenance import sources_sha256
 
 KEPT = 3
 """Pairs that stay; the ones that were not used for longest go."""
@@ -78,11 +79,8 @@ def _key(rows: Sequence[LabelledImage], spec: InputSpec) -> str | None:
 
 def _code_sha256() -> str:
     package = Path(batch_fracture.__file__).parent
-    digest = hashlib.sha256()
     looks = Path(look_alikes.__file__)
-    for source in [*sorted((package / "decode").glob("*.py")), package / "preprocess.py", looks]:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return sources_sha256([*(package / "decode").glob("*.py"), package / "preprocess.py", looks])
 
 
 def _load(stem: Path) -> Decoded | None:

@@ -20,7 +20,7 @@ from batch_fracture.bundle import DEFAULT, Bundle, open_bundle, sha256_of
 from batch_fracture.cli_options import JSON
 from batch_fracture.engines import OPENVINO_FP32, open_engine
 from batch_fracture.errors import BatchFractureError
-from training.figures import figures, scored
+from training.figures import figures, in_words, scored
 from training.inputs import Examples, read_examples
 from training.labels import LabelledImage, LabelsError, read_labels
 from training.score_table import score_table
@@ -107,7 +107,7 @@ def evaluate(
     if {row.label for row in rows} != {0, 1}:
         raise LabelsError(f"labels {labels}: part {part} needs images with label 0 and with label 1")
     examples = read_examples(labels, rows, bundle.input, allow_near_duplicates=True)
-    logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=os.cpu_count() or 1)
+    logit_N = engine_logits(bundle, OPENVINO_FP32, examples)
     measured = scored(bundle, examples, logit_N)
     found = _described(bundle, sha256_of(labels), part) | figures(measured)
     pixels, title = seen(measured, examples), f"{bundle.name}, {_IN_WORDS[part]}"
@@ -149,9 +149,9 @@ def said(found: Mapping[str, Any], report: Path, *, pictures: bool) -> str:
         "brier": "Brier score",
     }
     lines = [f"{found['images']:,} images, {found['fractured']:,} fractured, {found['groups']:,} groups"]
-    lines += [f"{text}: {_interval(found[name])}" for name, text in names.items()]
+    lines += [f"{text}: {in_words(found[name])}" for name, text in names.items()]
     lines += [
-        f"{name}: sensitivity {_interval(at['sensitivity'])}, specificity {_interval(at['specificity'])}"
+        f"{name}: sensitivity {in_words(at['sensitivity'])}, specificity {in_words(at['specificity'])}"
         for name, at in found["operating_points"].items()
     ]
     if "auroc_within_folds" in found:
@@ -162,9 +162,11 @@ def said(found: Mapping[str, Any], report: Path, *, pictures: bool) -> str:
     return "\n".join([*lines, f"report in {report}{keep}"])
 
 
-def engine_logits(bundle: Bundle, engine: str, examples: Examples, *, num_threads: int) -> Values:
-    """Raw logits, float32 (N,), from one engine."""
-    run = open_engine(engine, bundle, num_threads=num_threads)
+def engine_logits(
+    bundle: Bundle, engine: str, examples: Examples, *, num_threads: int | None = None
+) -> Values:
+    """Raw logits, float32 (N,), from one engine; without `num_threads` it takes every CPU."""
+    run = open_engine(engine, bundle, num_threads=num_threads or os.cpu_count() or 1)
     starts = range(0, len(examples.pixels_NSS), _BATCH)
     return np.concatenate([run(examples.pixels_NSS[start : start + _BATCH]) for start in starts])
 
@@ -208,10 +210,6 @@ def caution(bundle: Bundle, labels_sha256: str, part: str) -> str | None:
         return None
     seen = "calibrated" if part == "calibration" else "trained or calibrated"
     return f"{bundle.name} was {seen} on these images, so the figures are too good"
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -142,7 +141,7 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
 
 def _calibrated(draft: Bundle, calibration: Examples) -> dict[str, Any]:
     """Calibration and operating points, by the logits of the reference graph."""
-    logit_N = engine_logits(draft, OPENVINO_FP32, calibration, num_threads=_num_threads())
+    logit_N = engine_logits(draft, OPENVINO_FP32, calibration)
     fitted = fit_platt(calibration.label_N, logit_N)
     points = choose_operating_points(calibration.label_N, fitted.probability(logit_N))
     described = {name: {k: v for k, v in asdict(at).items() if k != "name"} for name, at in points.items()}
@@ -197,10 +196,6 @@ def _stored(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(stored).all():
         raise BundleError(f"weights {name}: not all fit fp16; train again with a lower learning rate")
     return stored.contiguous()
-
-
-def _num_threads() -> int:
-    return os.cpu_count() or 1
 
 
 @click.command()

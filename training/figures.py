@@ -132,3 +132,8 @@ def _regions(of: Scored) -> dict[str, Any]:
         if min(label_R.sum(), len(label_R) - label_R.sum()) >= _ENOUGH:
             found[region] = {**_figures(of, at_N), **_accuracy(label_R, called_N[at_N])}
     return found
+
+
+def in_words(estimate: Mapping[str, Any]) -> str:
+    """A figure with its 95 % interval, as people read it."""
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from batch_fracture.curves import curve, reliability
 from batch_fracture.statistics import Proportion, wilson
-from training.figures import Scored
+from training.figures import Scored, in_words
 
 _DPI = 100
 _SIDE = 9.0
@@ -32,13 +32,13 @@ def roc_figure(of: Scored, found: Mapping[str, Any], title: str) -> Figure:
     """
     figure, axes = _square(f"ROC: {title}\n{_counted(found)}")
     drawn = curve(of.label_N, of.probability_N)
-    by_group, delong = _interval(found["auroc_by_group"]), _interval(found["auroc"])
+    by_group, delong = in_words(found["auroc_by_group"]), in_words(found["auroc"])
     label = f"AUROC {delong} by DeLong, {by_group.partition(' ')[2]} by group"
     axes.plot(drawn.false_positive_rate_T, drawn.sensitivity_T, color=_LINE, label=label)
     axes.plot([0, 1], [0, 1], color=_CHANCE, linestyle=":", label="chance")
     for number, (name, at) in enumerate(found["operating_points"].items()):
         sensitivity, specificity = at["sensitivity"], at["specificity"]
-        label = f"{name}: sensitivity {_interval(sensitivity)}, specificity {_interval(specificity)}"
+        label = f"{name}: sensitivity {in_words(sensitivity)}, specificity {in_words(specificity)}"
         fall_out = {
             "value": 1 - specificity["value"],
             "low": 1 - specificity["high"],
@@ -53,7 +53,7 @@ def precision_recall_figure(of: Scored, found: Mapping[str, Any], title: str) ->
     """Precision against sensitivity (recall), in steps; arguments as `roc_figure`."""
     figure, axes = _square(f"Precision and recall: {title}\n{_counted(found)}")
     drawn = curve(of.label_N, of.probability_N)
-    label = f"average precision {_interval(found['average_precision'])} by group"
+    label = f"average precision {in_words(found['average_precision'])} by group"
     # Where nothing is called there is no precision: the line begins at that of the first call.
     precision_T = np.concatenate([drawn.precision_T[1:2], drawn.precision_T[1:]])
     axes.step(drawn.sensitivity_T, precision_T, where="pre", color=_LINE, label=label)
@@ -63,7 +63,7 @@ def precision_recall_figure(of: Scored, found: Mapping[str, Any], title: str) ->
         precision = _precision(at)
         if precision.total:
             shown = {"value": precision.value, "low": precision.low, "high": precision.high}
-            label = f"{name}: recall {_interval(at['sensitivity'])}, precision {_interval(shown)}"
+            label = f"{name}: recall {in_words(at['sensitivity'])}, precision {in_words(shown)}"
             _point(axes, number, at["sensitivity"], shown, label)
     axes.set(xlabel="recall (sensitivity)", ylabel="precision (positive predictive value)")
     return _with_legend(figure, axes)
@@ -81,8 +81,8 @@ def reliability_figure(of: Scored, found: Mapping[str, Any], title: str) -> Figu
     shown = reliability(of.label_N, of.probability_N)
     error = found["expected_calibration_error"]
     label = (
-        f"expected calibration error {_interval(error)}; chance alone makes {error['by_chance']:.3f}\n"
-        f"Brier score {_interval(found['brier'])}\nbars: 95 % of Wilson; numbers: fractured / images"
+        f"expected calibration error {in_words(error)}; chance alone makes {error['by_chance']:.3f}\n"
+        f"Brier score {in_words(found['brier'])}\nbars: 95 % of Wilson; numbers: fractured / images"
     )
     share = [at.observed.value for at in shown]
     bars = [
@@ -154,7 +154,3 @@ def _counted(found: Mapping[str, Any]) -> str:
         f"{found['images']:,} images, {found['fractured']:,} fractured, {found['groups']:,} groups; "
         "intervals are 95 %"
     )
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

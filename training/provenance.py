@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,13 @@ def code_sha256() -> str:
     """sha256 (hex) over the source that decides weights and inputs: `training`, decoding, preprocessing."""
     root = Path(__file__).parent
     package = Path(batch_fracture.__file__).parent
-    sources = [*root.rglob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
+    return sources_sha256(
+        [*root.rglob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
+    )
+
+
+def sources_sha256(sources: Iterable[Path]) -> str:
+    """sha256 (hex) over the names and contents of files, in whatever order they come."""
     digest = hashlib.sha256()
     for source in sorted(sources, key=lambda path: (path.parent.name, path.name)):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")

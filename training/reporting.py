@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,12 +53,7 @@ def report_once(bundle: Bundle, calibration: Examples, reporting: Examples, *, o
         BundleError: the engines differ by more than `engines.TOLERANCE`.
     """
     halves = {"reporting": reporting, "calibration": calibration}
-    logits = {
-        name: {
-            half: engine_logits(bundle, name, at, num_threads=_num_threads()) for half, at in halves.items()
-        }
-        for name in NAMES
-    }
+    logits = {name: {half: engine_logits(bundle, name, at) for half, at in halves.items()} for name in NAMES}
     measured = {half: scored(bundle, at, logits[OPENVINO_FP32][half]) for half, at in halves.items()}
     evaluation: dict[str, Any] = {half: figures(of) for half, of in measured.items()}
     evaluation["engines"] = compare_engines(
@@ -119,7 +113,3 @@ def _first_scored(out: Path, chosen: str) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or none that says so
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _num_threads() -> int:
-    return os.cpu_count() or 1

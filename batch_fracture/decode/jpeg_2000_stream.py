@@ -12,12 +12,9 @@ from batch_fracture.codes import Code
 from batch_fracture.decode.jpeg_2000_style import COC, COD, Canvas, prove_affordable
 from batch_fracture.errors import ImageError
 
-_SOC, _SIZ, _COD, _COC = b"\xff\x4f", b"\xff\x51", b"\xff\x52", b"\xff\x53"
+_SOC, _SIZ = b"\xff\x4f", b"\xff\x51"
 _SOT, _SOD, _EOC = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
 _MAX_TILES = 65535
-_PIXELS_PER_PRECINCT, _FEW_PRECINCTS = 64, 4096
-"""OpenJPEG takes half a kilobyte for a precinct. Encoders make them of 64 x 64 pixels at the least, smaller
-only in the reduced copies."""
 _JP2 = b"\0\0\0\x0cjP"
 Segments = list[tuple[bytes, bytes]]
 """Markers, and the bodies of their segments."""

@@ -20,9 +20,12 @@ Tables = dict[tuple[int, int], dict[int, int]]
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
 _SOF = frozenset({*range(0xC0, 0xD0), JPEG_LS}) - {0xC4, 0xC8, 0xCC}
 _SOI, _EOI, _SOS, _DHT, _DRI, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xE0, 0xEE
-_NO_MARKERS, _NO_MARKERS_LS = {0x00, *range(0xD0, 0xD8), 0xFF}, {*range(0x80), 0xFF}
-"""What follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81 B.1.1.2, B.1.1.5);
-in JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1)."""
+_BYTES = np.arange(256)
+_NO_MARKERS = np.isin(_BYTES, [0x00, *range(0xD0, 0xD8), 0xFF])
+"""bool (256,): what follows 0xFF within entropy-coded data: a stuffed zero, a restart, or a fill (T.81
+B.1.1.2, B.1.1.5)."""
+_NO_MARKERS_LS = (_BYTES < 0x80) | (_BYTES == 0xFF)
+"""In JPEG-LS a byte below 0x80, for a zero bit is stuffed (T.87 A.1), or a fill."""
 _FIRST_BLOCK_BYTES, _BLOCK_BYTES = 2**9, 2**16
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """TEM and restarts have no length (T.81 B.1.1.3); another frame header could hide behind one of theirs."""
@@ -174,16 +177,14 @@ def _read_scan(walk: _Walk, body: bytes, start: int) -> int:
     return stop
 
 
-def _end_of_scan(stream: memoryview, start: int, no_markers: set[int]) -> int | None:
+def _end_of_scan(stream: memoryview, start: int, no_markers: npt.NDArray[np.bool_]) -> int | None:
     """Offset of the first marker, or of the fill bytes before it; in numpy, for scans are megabytes long."""
-    ends_256 = np.ones(256, np.bool_)
-    ends_256[list(no_markers)] = False
     bytes_N: npt.NDArray[np.uint8] = np.frombuffer(stream, np.uint8)
     at, block_bytes = start, min(_FIRST_BLOCK_BYTES, _BLOCK_BYTES)  # a file may hold thousands of tiny scans
     while at < len(bytes_N) - 1:
         block_N = bytes_N[at : at + block_bytes + 1]
         places = np.flatnonzero(block_N[:-1] == 0xFF)
-        places = places[ends_256[block_N[places + 1]]]
+        places = places[~no_markers[block_N[places + 1]]]
         if len(places):
             stop = at + int(places[0])
             while stop > start and stream[stop - 1] == 0xFF:
