@@ -85,7 +85,7 @@ def test_defaults_flags_and_types(tmp_path: Path) -> None:
         ("frozen_stages = -1", "", "frozen_stages = -1: it must be 0 or more"),
         ("mixup = -0.1", "", r"mixup = -0\.1: it must be 0 or more"),
         ("keep_checkpoints = 0", "", "keep_checkpoints = 0: it must be 1 or more"),
-        ("freeze_batchnorm = 1", "", "freeze_batchnorm = 1: it must be of type bool"),
+        ("batchnorm = 1", "", "batchnorm = 1: it must be of type str"),
         ('head = "dense"', "", "head = 'dense': known are pooled, evidence"),
         ('balance = "luck"', "", "balance = 'luck': known are positive_weight, sampler"),
         ('balance = "sampler"\npositive_weight = 2', "", "would make up for rare fractures twice"),

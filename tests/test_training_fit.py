@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 CAREFUL = {
     "architecture": "test_efficientnet",
     "head": "evidence",
-    "freeze_batchnorm": True,
+    "batchnorm": "frozen",
     "precision": "fp32",
     "drop_rate": 0.0,
     "drop_path_rate": 0.0,
@@ -183,7 +183,7 @@ def test_a_worker_that_dies_too_often_is_told_of(site: Site, tmp_path: Path) -> 
 
 def test_a_loss_that_is_no_number_says_where(site: Site, tmp_path: Path) -> None:
     # A decay of 20 times each weight makes it grow so much with each step.
-    growing = {"learning_rate": 20.0, "weight_decay": 1.0, "warmup_epochs": 0.0, "freeze_batchnorm": False}
+    growing = {"learning_rate": 20.0, "weight_decay": 1.0, "warmup_epochs": 0.0, "batchnorm": "live"}
     with pytest.raises(TrainingError) as caught:
         site.fit(tmp_path, **growing, epochs=9, batch_size=16)
     done = len(metrics_of(tmp_path))

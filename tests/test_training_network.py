@@ -44,7 +44,7 @@ def test_the_auxiliary_head_is_not_served() -> None:
 
 def test_frozen_stages_cost_no_gradient_and_keep_their_statistics() -> None:
     trained = new_network(recipe(head="evidence", frozen_stages=3))
-    train_mode(trained, freeze_batchnorm=False)
+    train_mode(trained, batchnorm="live")
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
     answers = trained(torch.rand(4, 64, 64) * 255)
     (answers.logit_B.sum() + answers.auxiliary_B.sum()).backward()
@@ -67,7 +67,7 @@ def test_too_many_frozen_stages() -> None:
 
 def test_frozen_batchnorm_keeps_its_statistics_but_learns_its_weights() -> None:
     trained = new_network(recipe(head="evidence"))
-    train_mode(trained, freeze_batchnorm=True)
+    train_mode(trained, batchnorm="frozen")
     trained(torch.rand(4, 64, 64) * 255).logit_B.sum().backward()
     for name, buffer in trained.named_buffers():
         if name.endswith("running_mean"):

@@ -26,7 +26,7 @@ RECIPES = {
         "accumulation": 2,
         "layer_decay": 0.7,
         "frozen_stages": 2,
-        "freeze_batchnorm": True,
+        "batchnorm": "frozen",
         "balance": "sampler",
         "mixup": 0.2,
     },
@@ -89,7 +89,7 @@ def test_golden_losses(name: str) -> None:
 def test_pieces_train_as_the_whole_step_does() -> None:
     losses = []
     for accumulation in (1, 2, 4):
-        config = small(head="evidence", freeze_batchnorm=True, accumulation=accumulation)
+        config = small(head="evidence", batchnorm="frozen", accumulation=accumulation)
         losses.append(run(new_state(config), config, range(2)))
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
     np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)

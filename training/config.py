@@ -16,10 +16,12 @@ from training.tables import build
 INITIAL_WEIGHTS = ("imagenet", "random")
 PRECISIONS = ("fp32", "bf16")
 BALANCES = ("positive_weight", "sampler")
+BATCHNORMS = ("live", "frozen", "adapted")
+CHOICES = ("best", "last")
 
 
 _LEAST = {
-    1: ("epochs", "batch_size", "accumulation", "workers", "keep_checkpoints"),
+    1: ("epochs", "batch_size", "accumulation", "workers", "keep_checkpoints", "score_every"),
     0: ("frozen_stages", "max_failures", "box_weight", "auxiliary_weight", "mixup"),
 }
 """Smallest value: the fields that it holds for."""
@@ -98,8 +100,10 @@ class TrainingConfig:
     """Each layer's learning rate by that of the layer after it; 1 trains all alike, 0.8 keeps early ones."""
     frozen_stages: int = 0
     """Early stages of the timm network, the stem first, that stay as they start and cost no gradient."""
-    freeze_batchnorm: bool = False
-    """Keep BatchNorm's statistics as they start: small batches spoil none, and workers cannot differ."""
+    batchnorm: str = "live"
+    """Where BatchNorm's statistics come from. `live`: each batch. `frozen`: the initial weights, so that
+    small batches spoil none and workers cannot differ. `adapted`: the timm network's are taken from some
+    training images before the first step, and kept; an evidence head's are live."""
     balance: str = "positive_weight"
     """What makes up for rare fractures: `positive_weight`, or `sampler`, which draws as many images of either
     label in each epoch."""
@@ -111,6 +115,10 @@ class TrainingConfig:
     """Weight of the loss of a plain pooled head beside the evidence head; it is there in training only."""
     mixup: float = 0.0
     """Images are blended with others by shares from Beta(mixup, mixup); 0 blends none."""
+    choose_epoch: str = "best"
+    """`best`: the epoch with the highest AUROC on the images that calibrate. `last`: nothing is chosen."""
+    score_every: int = 1
+    """Epochs from one AUROC to the next; the last epoch always has one."""
     ema_decay: float = 0.998
     """Per step, of the running average of the weights, which is what is exported."""
     drop_rate: float = 0.2
@@ -142,6 +150,8 @@ class TrainingConfig:
             "precision": PRECISIONS,
             "head": HEADS,
             "balance": BALANCES,
+            "batchnorm": BATCHNORMS,
+            "choose_epoch": CHOICES,
         }
         for field, values in known.items():
             if getattr(self, field) not in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,12 @@ Example:
     "--report", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write."
 )
 @click.option("--folds", "num_folds", type=click.IntRange(min=3), default=5, show_default=True)
+@click.option(
+    "--only",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Train only this fold, and pool none; may be repeated. For folds on several machines or cores.",
+)
 @click.option("--labels", type=click.Path(path_type=Path), help="Table, CSV or Parquet.")
 @click.option("--images", type=click.Path(path_type=Path), help="The folder that its image_uris start from.")
 @click.option("--workers", type=int, help="Ray Train workers.")
@@ -45,26 +52,40 @@ Example:
 )
 @JSON
 def main(
-    config_path: Path, report: Path, num_folds: int, storage: str, *, as_json: bool, **overrides: Any
+    config_path: Path,
+    report: Path,
+    num_folds: int,
+    only: tuple[int, ...],
+    storage: str,
+    *,
+    as_json: bool,
+    **overrides: Any,
 ) -> None:
     """Train a recipe once for each fold, and measure all folds as one.
 
-    Folds are dealt by group, stratified by label and region; the table's own splits do not count. Of each
-    fold, one part is tested, the next one calibrates and chooses the epoch, and all others are learned from.
-    The same command goes on where it was interrupted. No bundle is written.
+    Folds are dealt by group, stratified by label and region; the table's own splits do not count. Each fold
+    is tested once. With choose_epoch = "best", the fold after it calibrates and chooses the epoch, and all
+    others are learned from; with "last", all others are learned from, and calibration is fitted on one
+    half of the tested groups for the other half. The same command goes on where it was interrupted. No
+    bundle is written.
     """
     from training.evaluate import said  # noqa: PLC0415 - with the engines
 
     try:
         config = read_config(config_path, **overrides)
-        found = cross_validate(config, storage, report, num_folds=num_folds)
+        if only and max(only) > num_folds:
+            raise ConfigError(f"--only {max(only)}: there are only {num_folds} folds")
+        found = cross_validate(config, storage, report, num_folds=num_folds, only=only)
     except BatchFractureError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    click.echo(json.dumps(found) if as_json else said(found, report, pictures=True))
+    if found is not None:
+        click.echo(json.dumps(found) if as_json else said(found, report, pictures=True))
 
 
-def cross_validate(config: TrainingConfig, storage: str, report: Path, *, num_folds: int) -> dict[str, Any]:
+def cross_validate(
+    config: TrainingConfig, storage: str, report: Path, *, num_folds: int, only: Sequence[int] = ()
+) -> dict[str, Any] | None:
     """Train and score every fold, then measure them together.
 
     Args:
@@ -72,9 +93,10 @@ def cross_validate(config: TrainingConfig, storage: str, report: Path, *, num_fo
         storage: where checkpoints are kept, one folder for each fold.
         report: takes `fold-1.parquet` and so on, and what `pooled.evaluate_pooled` writes.
         num_folds: 3 or more.
+        only: folds to train, counted from 1, without measuring; none means all.
 
     Returns:
-        What figures.json holds.
+        What figures.json holds; None with `only`.
 
     Raises:
         LabelsError: the table or an image cannot be used, or look-alikes stand in different folds.
@@ -93,8 +115,9 @@ def cross_validate(config: TrainingConfig, storage: str, report: Path, *, num_fo
         allow_near_duplicates=config.allow_near_duplicates,
     )
     parts = [examples.only(fold) for fold in dealt]
-    paths = tuple(_score_fold(config, parts, fold, storage, report) for fold in range(num_folds))
-    return evaluate_pooled(paths, report, config.images)
+    wanted = [number - 1 for number in only] or range(num_folds)
+    paths = tuple(_score_fold(config, parts, fold, storage, report) for fold in wanted)
+    return None if only else evaluate_pooled(paths, report, config.images)
 
 
 def deal(rows: Sequence[LabelledImage], *, num_folds: int, seed: int) -> list[list[LabelledImage]]:
@@ -116,16 +139,17 @@ def _score_fold(
     from training.score_table import score_table  # noqa: PLC0415 - as above
     from training.state import served_logits  # noqa: PLC0415 - as above
 
-    after = (fold + 1) % len(parts)
-    train = parts[(fold + 2) % len(parts)]
-    for further in range(3, len(parts)):
-        train = train.also(parts[(fold + further) % len(parts)])
+    test = parts[fold]
+    others = [parts[(fold + further) % len(parts)] for further in range(1, len(parts))]
+    calibration = others.pop(0) if config.choose_epoch == "best" else None
+    train = functools.reduce(lambda some, more: some.also(more), others)
     print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
     named = replace(config, name=f"{config.name}-fold-{fold + 1}-of-{len(parts)}")
-    served, _ = fit(named, train, parts[after], storage=storage)
+    served, _ = fit(named, train, calibration or test, storage=storage)  # with "last", no epoch is chosen
     scores = [
         score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
-        for of, part in ((parts[fold], "test"), (parts[after], "calibration"))
+        for of, part in ((test, "test"), (calibration, "calibration"))
+        if of is not None
     ]
     path = report / f"fold-{fold + 1}.parquet"
     put(path, parquet.encode(pa.concat_tables(scores)))

@@ -26,6 +26,8 @@ from training.state import DivergedError, TrainingState, averaged_logits
 CHECKPOINT, CONFIG, METRICS = "training_state.pt", "config.json", "metrics.json"
 """The files of a checkpoint: all that training changes, the recipe, and the epoch's metrics."""
 _STEP_MESSAGE_EVERY_S = 1.0
+_ADAPTING_STEPS = 40
+"""Batches that BatchNorm's statistics are taken from, where they are taken before the first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +69,12 @@ def train_worker(settings: dict[str, Any]) -> dict[str, Any] | None:
         tell = _step_teller(settings["messages"], epoch=epoch + 1, order=order) if rank == 0 else _say_nothing
         try:
             loss = state.run_epoch(steps, stepped=tell)
-            score_N = _score(state, calibration.pixels, rank=rank, world_size=world_size)
-            _check_finite(score_N, state, step=len(order))
+            metrics = {"epoch": epoch + 1, "loss": _mean_of_workers(loss, world_size)}
+            metrics["images_per_s"] = order.size / (time.monotonic() - started_s)
+            if (epoch + 1) % config.score_every == 0 or epoch + 1 == config.epochs:
+                metrics |= _scored(state, calibration, rank=rank, world_size=world_size, step=len(order))
         except DivergedError as error:
             return {"epoch": epoch + 1, "step": error.step, "learning_rate": error.learning_rate}
-        metrics = {"epoch": epoch + 1, "loss": _mean_of_workers(loss, world_size)}
-        metrics["images_per_s"] = order.size / (time.monotonic() - started_s)
-        metrics["auroc_calibration"] = auroc(calibration.label, score_N).value
-        metrics["best_epoch"] = state.score(metrics["auroc_calibration"])
         state.trained_s += time.monotonic() - started_s
         metrics["trained_s"] = state.trained_s
         _report(metrics, state, config, rank=rank)
@@ -91,6 +91,10 @@ def _start(config: TrainingConfig, labelled: Labelled, resume: ray.train.Checkpo
     if checkpoint := ray.train.get_checkpoint() or resume:
         with checkpoint.as_directory() as folder:
             state.restore(Path(folder) / CHECKPOINT)
+    elif config.batchnorm == "adapted":
+        order = order_of(labelled.label, config, epoch=config.epochs)[:_ADAPTING_STEPS]
+        pieces = pieces_of(order, config, rank=0, world_size=1)  # all of them, alike on every worker
+        state.adapt(load_steps(labelled, pieces, config, epoch=config.epochs, device=state.device))
     state.wrap(ray.train.torch.prepare_model)
     return state
 
@@ -123,6 +127,22 @@ def _mean_of_workers(loss: torch.Tensor, world_size: int) -> float:
     return float(loss) / world_size
 
 
+def _scored(
+    state: TrainingState, calibration: Labelled, *, rank: int, world_size: int, step: int
+) -> dict[str, float]:
+    """The epoch's AUROC, and the best epoch so far.
+
+    Raises:
+        DivergedError: the epoch's last step went too far for the network, and still had had gradients that
+            were numbers.
+    """
+    score_N = _score(state, calibration.pixels, rank=rank, world_size=world_size)
+    if not np.isfinite(score_N).all():
+        raise DivergedError(step, state.learning_rate)
+    value = auroc(calibration.label, score_N).value
+    return {"auroc_calibration": value, "best_epoch": state.score(value)}
+
+
 def _score(
     state: TrainingState, pixels_NSS: npt.NDArray[np.uint8], *, rank: int, world_size: int
 ) -> npt.NDArray[np.float32]:
@@ -137,12 +157,6 @@ def _score(
     for other, share in enumerate(shares):
         score_N[other::world_size] = share
     return score_N
-
-
-def _check_finite(score_N: npt.NDArray[np.float32], state: TrainingState, *, step: int) -> None:
-    """An epoch's last step can go too far for the network and still have had gradients that were numbers."""
-    if not np.isfinite(score_N).all():
-        raise DivergedError(step, state.learning_rate)
 
 
 def _report(metrics: dict[str, Any], state: TrainingState, config: TrainingConfig, *, rank: int) -> None:

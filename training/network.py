@@ -100,14 +100,21 @@ def best_network(config: TrainingConfig, checkpoint: Path) -> ServedNetwork:
     return served.eval()
 
 
-def train_mode(trained: TrainedNetwork, *, freeze_batchnorm: bool) -> None:
-    """Switch to training, all but what is frozen: frozen stages, and BatchNorm's statistics when asked."""
+def train_mode(trained: TrainedNetwork, *, batchnorm: str) -> None:
+    """Switch to training, all but frozen stages and the BatchNorm whose statistics `batchnorm` keeps."""
     trained.train()
+    frozen_norms = {"live": [], "adapted": norms_of(trained.backbone), "frozen": norms_of(trained)}[batchnorm]
+    for norm in frozen_norms:
+        norm.eval()
     for module in trained.modules():
         parameters = list(module.parameters())
-        frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
-        if frozen or (freeze_batchnorm and isinstance(module, nn.modules.batchnorm._BatchNorm)):
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
+
+
+def norms_of(network: nn.Module) -> list[Any]:
+    """All BatchNorm in a network."""
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 def parameter_groups(trained: TrainedNetwork, config: TrainingConfig) -> list[dict[str, Any]]:

@@ -78,9 +78,10 @@ def epoch_line(metrics: Message, num_epochs: int) -> str:
     """One epoch in one line."""
     epoch = int(metrics["epoch"])
     left_s = metrics["trained_s"] / epoch * (num_epochs - epoch)
+    auroc = metrics.get("auroc_calibration")
+    scored = "" if auroc is None else f"AUROC {auroc:.4f} on the calibration half, "
     return (
-        f"epoch {epoch}/{num_epochs}: loss {metrics['loss']:.4f}, "
-        f"AUROC {metrics['auroc_calibration']:.4f} on the calibration half, "
+        f"epoch {epoch}/{num_epochs}: loss {metrics['loss']:.4f}, {scored}"
         f"{metrics['images_per_s']:.1f} images/s, {left_s / 60:.0f} min left"
     )
 

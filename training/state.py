@@ -20,8 +20,9 @@ from torch import nn
 from batch_fracture.engines.network import ServedNetwork
 from training.batches import Batch
 from training.config import TrainingConfig
+from training.fast_cpu import speed_up
 from training.losses import total_loss
-from training.network import new_network, parameter_groups, train_mode
+from training.network import new_network, norms_of, parameter_groups, train_mode
 from training.schedule import learning_rate_factor, running_average
 
 _EVALUATION_BATCH = 32
@@ -64,6 +65,7 @@ class TrainingState:
             self._optimiser, lambda step: learning_rate_factor(step, steps_per_epoch, config)
         )
         self._stepped: nn.Module = self._trained
+        self._sped_up = False
         self.epochs_done = 0
         self.trained_s = 0.0
         self._best_epoch, self._best_auroc = 0, -math.inf
@@ -73,6 +75,27 @@ class TrainingState:
     def learning_rate(self) -> float:
         """Of the next step, the head's; earlier layers may have a lower one."""
         return float(max(self._schedule.get_last_lr()))
+
+    def adapt(self, steps: Iterable[list[Batch]]) -> None:
+        """Take the statistics of the timm network's BatchNorm from these images, averaged over batches.
+
+        Networks of photographs see radiographs darker and flatter than they were taught to (Y. Li et al.,
+        "Revisiting batch normalization for practical domain adaptation", 2016, arXiv 1603.04779).
+        """
+        self._trained.eval()
+        norms = norms_of(self._trained.backbone)
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.train()
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain average of all batches
+        for pieces in steps:
+            for batch in pieces:
+                with torch.no_grad(), self._autocast():
+                    self._trained(batch.pixels_BSS)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        self.averaged.module.load_state_dict(self._trained.state_dict())
 
     def wrap(self, wrapper: Callable[[nn.Module], nn.Module]) -> None:
         """Let steps go through what makes workers share gradients."""
@@ -93,7 +116,10 @@ class TrainingState:
         Raises:
             DivergedError: gradients are no numbers any more; every worker sees it at the same step.
         """
-        train_mode(self._trained, freeze_batchnorm=self._config.freeze_batchnorm)
+        train_mode(self._trained, batchnorm=self._config.batchnorm)
+        if self._config.precision == "bf16" and self.device.type == "cpu" and not self._sped_up:
+            speed_up(self._trained.backbone, fold=self._config.batchnorm != "live")
+            self._sped_up = True
         losses = []
         for number, pieces in enumerate(steps, start=1):
             losses.append(self._step(number, pieces))
@@ -111,7 +137,7 @@ class TrainingState:
                 getattr(self._stepped, "no_sync", contextlib.nullcontext) if left else contextlib.nullcontext
             )
             with waits():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                with self._autocast():
                     answers = self._stepped(batch.pixels_BSS)
                 part = total_loss(answers, batch, config) / len(pieces)
                 part.backward()  # type: ignore[no-untyped-call]
@@ -124,13 +150,16 @@ class TrainingState:
         self.averaged.update_parameters(self._trained)
         return loss
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bf16")
+
     def score(self, auroc: float) -> int:
         """Take note of the running average's AUROC after an epoch: the best one's weights are exported.
 
         Returns:
-            The epoch with the highest so far, of equal ones the last.
+            The epoch with the highest so far, of equal ones the last; with `choose_epoch = "last"` this one.
         """
-        if auroc >= self._best_auroc:
+        if auroc >= self._best_auroc or self._config.choose_epoch == "last":
             self._best_epoch, self._best_auroc = self.epochs_done, auroc
             self._best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
         return self._best_epoch
@@ -170,7 +199,7 @@ def averaged_logits(averaged: nn.Module, pixels_NSS: npt.NDArray[np.uint8]) -> n
 
 def served_logits(served: ServedNetwork, pixels_NSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """fp32 logits, float32 (N,), of inputs, uint8 (N, S, S), by a network as it would be exported."""
-    served.eval()
+    served.eval().to(memory_format=torch.channels_last)
     device = next(served.parameters()).device
     logits = [np.zeros(0, np.float32)]
     with torch.inference_mode():
