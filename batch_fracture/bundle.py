@@ -53,6 +53,8 @@ class Bundle:
     mean: float
     std: float
     """Grey in [0, 1] is normalised by (x - mean) / std inside the graph and repeated to three channels."""
+    mirror: bool
+    """Whether answers are the mean over the image and its mirror image."""
     calibration: Calibration
     operating_points: dict[str, OperatingPoint]
     default_operating_point: str
@@ -130,6 +132,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "architecture": bundle.architecture,
         "head": bundle.head,
         "input_size": bundle.input.size,
+        "mirror": bundle.mirror,
         "digest": bundle.digest,
         "path": str(bundle.path),
         "size_bytes": sum(file.stat().st_size for file in bundle.path.iterdir()),
@@ -198,6 +201,7 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
         input=InputSpec(**manifest["input"]),
         mean=manifest["normalisation"]["mean"],
         std=manifest["normalisation"]["std"],
+        mirror=bool(manifest.get("mirror", False)),
         calibration=Calibration(**manifest["calibration"]),
         operating_points=points,
         default_operating_point=default,

@@ -29,6 +29,8 @@ class Provenance:
     operating_point: str
     threshold: float
     engine: str
+    engine_asked: bool
+    """Whether it must be that engine; else a node that cannot compute so takes the reference."""
     num_threads: int
     settings_digest: str
     run_id: str
@@ -46,7 +48,9 @@ class FractureClassifier:
         self._bundle = open_bundle(run.bundle)
         if self._bundle.digest != run.model_digest:
             raise RuntimeError(f"bundle {run.bundle} changed while the run went on")
-        self._engine = open_engine(run.engine, self._bundle, num_threads=run.num_threads)
+        self._engine = open_engine(
+            run.engine, self._bundle, num_threads=run.num_threads, asked=run.engine_asked
+        )
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Finish rows.

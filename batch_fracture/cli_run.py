@@ -133,7 +133,8 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--engine",
     metavar="NAME",
-    help="openvino-fp32 or torch-fp32.  [default: torch where Ray has GPUs, else OpenVINO]",
+    help="openvino-fp32, -mixed, -bf16 or -fp16; torch-fp32, -tf32, -bf16 or -fp16.  "
+    "[default: the fastest that keeps the bundle's answers]",
 )
 @click.option(
     "--max-failed",

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from batch_fracture import engines
 from batch_fracture.bundle import Bundle
 from batch_fracture.classifier import FractureClassifier, Provenance
 from batch_fracture.cluster import Resources, ray_cluster
 from batch_fracture.codes import Code
 from batch_fracture.endings import COMPLETE, INTERRUPTED, LATE, Ending, OutageGuard
-from batch_fracture.engines import TORCH_FP32, choose
 from batch_fracture.errors import BatchFractureError
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.isolate import read_isolated
@@ -113,7 +113,7 @@ class Reading:
 
         from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
 
-        on_gpu = run.engine == TORCH_FP32 and resources.num_gpus > 0
+        on_gpu = engines.on_gpu(run.engine) and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
@@ -217,7 +217,8 @@ def _provenance(job: Job, resources: Resources) -> Provenance:
         model_digest=job.model.digest,
         operating_point=purpose.operating_point,
         threshold=purpose.threshold,
-        engine=choose(job.engine, num_gpus=resources.num_gpus),
+        engine=engines.choose(job.engine, job.model, num_gpus=resources.num_gpus),
+        engine_asked=job.engine is not None,
         num_threads=1,
         settings_digest=purpose.settings_digest,
         run_id=job.manifest.run_id,

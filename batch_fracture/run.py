@@ -12,7 +12,7 @@ from batch_fracture.cluster import remove_leftovers
 from batch_fracture.config import RunConfig
 from batch_fracture.deadline import stop_at
 from batch_fracture.endings import LATE
-from batch_fracture.engines import choose
+from batch_fracture.engines import check_name
 from batch_fracture.failpoints import step
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.lease import Lease, current_owner
@@ -49,7 +49,7 @@ def run(config: RunConfig, screen: Screen) -> Report:
     model = open_bundle(config.model)
     key = read_key(config.pseudonym_key_file) if config.pseudonym_key_file else None
     purpose = config.purpose(model, key)
-    choose(config.engine, num_gpus=0)
+    check_name(config.engine)
     home = find_home(config.results, create=True, access=config.access)
     if key and key.warning:
         screen.note(key.warning)

@@ -19,6 +19,7 @@ def provenance(bundle: Bundle, **changes: Any) -> Provenance:
         "operating_point": "balanced",
         "threshold": 0.5,
         "engine": "openvino-fp32",
+        "engine_asked": True,
         "num_threads": 1,
         "settings_digest": "s1",
         "run_id": "r1",

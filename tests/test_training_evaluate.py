@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from batch_fracture.bundle import Bundle, open_bundle, sha256_of
-from batch_fracture.engines import NAMES
+from batch_fracture.engines import OPENVINO_FP32
 from training.evaluate import caution, compare_engines, evaluate, main, part_of
 from training.labels import read_labels
 from training.split import halve_by_group
@@ -120,13 +120,16 @@ def test_parts_are_whole_and_apart(table: Path) -> None:
 
 def test_engines_are_compared_by_probability_and_label(tiny_bundle: Bundle) -> None:
     """Probability is sigmoid(2 x logit + 0.1): logits 0 and -0.1 lie on either side of 0.5."""
-    reference, other = NAMES
-    logits = {reference: np.array([0.0, 3.0], np.float32), other: np.array([-0.1, 3.0], np.float32)}
-    found = compare_engines(tiny_bundle, logits)
+    reference, other = OPENVINO_FP32, "openvino-bf16"
+    logits = {reference: np.array([0.0, 3.0], np.float32), other: np.array([-0.1, -1.0], np.float32)}
+    found = compare_engines(tiny_bundle, np.array([0, 1], np.float32), logits)
     assert (found["reference"], found["images"]) == (reference, 2)
-    expected = 1 / (1 + np.exp(-0.1)) - 1 / (1 + np.exp(0.1))
-    assert found["others"][other]["max_probability_difference"] == pytest.approx(expected, abs=1e-6)
-    assert found["others"][other]["labels_changed"] == 1
+    one, two = (tiny_bundle.calibration.probability(logit_B) for logit_B in logits.values())
+    first, second = (one - two).tolist()  # 0.5 lies between both pairs
+    assert found["others"][other]["max_probability_difference"] == pytest.approx(second)
+    assert found["others"][other]["mean_probability_difference"] == pytest.approx((first + second) / 2)
+    assert found["others"][other]["labels_changed"] == 2
+    assert found["others"][other]["auroc_change"] == -1.0
 
 
 def test_refusals_are_one_line_and_exit_2(tiny_bundle: Bundle, table: Path, tmp_path: Path) -> None:

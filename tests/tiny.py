@@ -11,7 +11,7 @@ from batch_fracture.bundle import FILES, sha256_of
 TINY_SIZE = 64
 
 
-def write_tiny_bundle(folder: Path, head: str = "pooled") -> Path:
+def write_tiny_bundle(folder: Path, head: str = "pooled", *, mirror: bool = False) -> Path:
     """Write the bundle, 64 pixels, into a new folder; always the same weights."""
     import torch
 
@@ -20,7 +20,7 @@ def write_tiny_bundle(folder: Path, head: str = "pooled") -> Path:
 
     torch.manual_seed(0)
     folder.mkdir(parents=True)
-    served = bundled_network("test_efficientnet", head=head, mean=0.5, std=0.5)
+    served = bundled_network("test_efficientnet", head=head, mean=0.5, std=0.5, mirror=mirror)
     write_weights(served, folder, input_size=TINY_SIZE)
     (folder / "MODEL_CARD.md").write_text("A network with random weights, for tests.\n")
     manifest = {
@@ -28,6 +28,7 @@ def write_tiny_bundle(folder: Path, head: str = "pooled") -> Path:
         "name": "tiny",
         "architecture": "test_efficientnet",
         "head": head,
+        "mirror": mirror,
         "input": {"size": TINY_SIZE},
         "normalisation": {"mean": 0.5, "std": 0.5},
         "classes": ["no fracture", "fracture"],

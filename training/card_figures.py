@@ -50,7 +50,7 @@ By body region at `{point}`, where there are at least 10 images of either label:
 _ENGINES = """\
 ## Engines
 
-Against the reference, `{reference}`, on all {images} validation images:
+Against the reference, `{reference}`, on {images:,} images with labels:
 
 {others}"""
 
@@ -81,11 +81,16 @@ def measured(fields: Fields) -> list[str]:
         sections.append(_REGIONS.format(point=fields["default_operating_point"], regions=regions))
     others = [
         f"`{name}`: largest difference of probability {other['max_probability_difference']:.1g}, "
-        f"{other['labels_changed']} labels changed"
+        f"{other['labels_changed']} labels changed" + _auroc_change(other)
         for name, other in evaluation["engines"]["others"].items()
     ]
     sections.append(_ENGINES.format(**{**evaluation["engines"], "others": bullets(others)}))
     return sections
+
+
+def _auroc_change(other: Fields) -> str:
+    """Younger than the first bundles."""
+    return f", AUROC {other['auroc_change']:+.4f}" if "auroc_change" in other else ""
 
 
 def bullets(lines: Sequence[str]) -> str:

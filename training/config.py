@@ -82,6 +82,9 @@ class TrainingConfig:
     pooled by log-sum-exp; boxes teach it where fractures are, and engines can be asked for the map."""
     initial_weights: str = "imagenet"
     """`imagenet`, from the Python package that carries them, or `random`."""
+    mirror: bool = False
+    """Scores are the mean over the image and its mirror image, in the bundle too: twice the work. Training is
+    the same."""
     input_size: int = 256
     """Side of the square input, pixels."""
     epochs: int = 16

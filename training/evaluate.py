@@ -20,6 +20,7 @@ from batch_fracture.bundle import DEFAULT, Bundle, open_bundle, sha256_of
 from batch_fracture.cli_options import JSON
 from batch_fracture.engines import OPENVINO_FP32, open_engine
 from batch_fracture.errors import BatchFractureError
+from batch_fracture.statistics import auroc
 from training.figures import figures, in_words, scored
 from training.inputs import Examples, read_examples
 from training.labels import LabelledImage, LabelsError, read_labels
@@ -171,17 +172,20 @@ def engine_logits(
     return np.concatenate([run(examples.pixels_NSS[start : start + _BATCH]) for start in starts])
 
 
-def compare_engines(bundle: Bundle, logits: Mapping[str, Values]) -> dict[str, Any]:
+def compare_engines(bundle: Bundle, label_N: Values, logits: Mapping[str, Values]) -> dict[str, Any]:
     """How far the other engines stray from the reference graph on the same images.
 
     Args:
         bundle: whose calibration and default operating point count.
+        label_N: float32 (N,), 0 or 1.
         logits: by engine, float32 (N,) each.
 
     Returns:
-        The reference's name, the number of images, and for each other engine the largest difference of
-        calibrated probability and the number of images whose label changes at the default operating point.
+        The reference's name, the number of images, and for each other engine the mean and the largest
+        difference of calibrated probability, the number of images whose label changes at the default
+        operating point, and the change of AUROC.
     """
+    reference_logit_N = logits[OPENVINO_FP32]
     probability = {name: bundle.calibration.probability(logit_N) for name, logit_N in logits.items()}
     reference_N = probability.pop(OPENVINO_FP32)
     threshold = bundle.operating_point(None).threshold
@@ -190,8 +194,10 @@ def compare_engines(bundle: Bundle, logits: Mapping[str, Values]) -> dict[str, A
         "images": len(reference_N),
         "others": {
             name: {
+                "mean_probability_difference": float(np.abs(other_N - reference_N).mean()),
                 "max_probability_difference": float(np.abs(other_N - reference_N).max()),
                 "labels_changed": int(np.sum((other_N >= threshold) != (reference_N >= threshold))),
+                "auroc_change": auroc(label_N, logits[name]).value - auroc(label_N, reference_logit_N).value,
             }
             for name, other_N in probability.items()
         },

@@ -9,7 +9,6 @@ import json
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -31,12 +30,11 @@ from training.config import TrainingConfig
 from training.evaluate import engine_logits
 from training.figures import counts
 from training.fold import fold_batchnorm
+from training.graph import to_graph
 from training.inputs import Examples
 from training.reporting import report_once, write_beside
 
 CLASSES = ("no fracture", "fracture")
-_TRACED_BATCH = 2
-"""Any batch above 1: tracing must not mistake the batch for a broadcast side."""
 
 
 def export_bundle(
@@ -73,7 +71,7 @@ def export_bundle(
         parts = {"train": train, "calibration": calibration, "reporting": reporting}
         fields = _identity(config, served) | {"training": {**training, **_course(config, parts)}}
         fields |= _calibrated(write_bundle(folder, fields), calibration)
-        found = report_once(write_bundle(folder, fields), calibration, reporting, out=config.out)
+        found = report_once(write_bundle(folder, fields), train, calibration, reporting, out=config.out)
         fields["evaluation"] = found.evaluation
         write_bundle(folder, fields)
         _replace(folder, config.out)
@@ -99,14 +97,7 @@ def write_weights(served: ServedNetwork, folder: Path, *, input_size: int) -> No
     served.network.load_state_dict(weights)
     save_file(weights, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)  # safetensors lets the owner alone read it; others run it too
-    example_BSS = torch.zeros(_TRACED_BATCH, input_size, input_size, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        # OpenVINO traces; torch has deprecated tracing without OpenVINO's offering another way yet.
-        warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        graph = openvino.convert_model(served, example_input=example_BSS, input=[-1, input_size, input_size])
-    for output, name in zip(graph.outputs, ("logit", "evidence"), strict=False):
-        output.get_tensor().set_names({name})
+    graph = to_graph(served, input_size=input_size)
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=True)
 
 
@@ -132,6 +123,7 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
         "head": served.head,
         "input": asdict(config.input),
         "normalisation": {"mean": served.mean, "std": served.std},
+        "mirror": served.mirror,
         "classes": CLASSES,
         "calibration": asdict(Calibration(slope=1.0, intercept=0.0)),
         "operating_points": {DEFAULT_OPERATING_POINT: {"threshold": 0.5}},
@@ -169,6 +161,7 @@ def _recipe(config: TrainingConfig) -> dict[str, Any]:
         "out",
         "split_seed",
         "val_share",
+        "mirror",
     }
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 

@@ -5,7 +5,9 @@ Parameters, buffers and their names stay as they are; only what the layers of th
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,9 +18,23 @@ from torch.nn import functional
 
 from training.depthwise import KERNELS, Depthwise, ReLU6, library
 
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
+"""GLIBC_TUNABLES of the workers: page by page, the kernel takes a sixth of a step to clear activations."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _PAIRS = (("conv_stem", "bn1"), ("conv_dw", "bn1"), ("conv_pw", "bn2"))
 _INVERTED_PAIRS = (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3"))
 """Convolutions and the BatchNorm behind each, in timm's EfficientNets."""
+
+
+def keep_memory() -> None:
+    """Have this process keep memory that it frees: activations come and go with every step.
+
+    glibc's own limits (mallopt(3)) are raised; other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and platform.libc_ver()[0] == "glibc":
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def speed_up(backbone: nn.Module, *, fold: bool) -> bool:
@@ -27,7 +43,7 @@ def speed_up(backbone: nn.Module, *, fold: bool) -> bool:
     Args:
         backbone: the network, its BatchNorm in evaluation mode for good where `fold` is set.
         fold: scale kernels by BatchNorm's statistics and weights instead of activations: the same function
-            of the same parameters.
+            of the same parameters. In frozen stages it is done in any case.
 
     Returns:
         Whether anything was replaced: not without a C compiler and AVX-512 BF16, nor in other networks.
@@ -36,12 +52,24 @@ def speed_up(backbone: nn.Module, *, fold: bool) -> bool:
         return False
     pairs = list(_pairs(backbone))
     for convolution, norm in pairs:
-        if fold:
+        if fold or not any(parameter.requires_grad for parameter in norm.parameters()):
             convolution.forward = functools.partial(_folded, convolution, norm)
             norm.forward = _activation(norm)
-        elif _is_depthwise(convolution):
+            continue
+        if _is_depthwise(convolution):
             convolution.forward = functools.partial(_plain, convolution)
+        if isinstance(norm.act, nn.ReLU6):
+            norm.act = _InPlaceReLU6()
     return bool(pairs)
+
+
+class _InPlaceReLU6(nn.Module):
+    """nn.ReLU6 behind BatchNorm, in bf16."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """The same tensor, changed."""
+        found: torch.Tensor = ReLU6.apply(values)
+        return found
 
 
 def _pairs(backbone: nn.Module) -> Iterator[tuple[Any, Any]]:

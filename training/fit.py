@@ -32,6 +32,7 @@ from batch_fracture.cluster import make_folder, remove_leftovers
 from batch_fracture.engines.network import ServedNetwork
 from batch_fracture.errors import BatchFractureError, ConfigError, WriteError
 from training.config import TrainingConfig
+from training.fast_cpu import LARGE_PAGES
 from training.inputs import Examples
 from training.loop import CHECKPOINT, METRICS, InStore, train_worker
 from training.network import best_network
@@ -39,14 +40,11 @@ from training.progress import Message, MetricsFile, Screen, messages_to
 from training.storage import SNAPSHOT, Folder, checkpoints_in, held, open_storage, refusal, tidy
 from training.tracking import open_tracker
 
-_NOT_DECISIVE = ("images", "labels", "name", "out", "source", "workers", "keep_checkpoints", "max_failures")
-"""Fields that leave the course of training as it is; labels count by content."""
-
-
-_ALLOCATION = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=17179869184"
+_NOT_DECISIVE = (
+    *("images", "labels", "name", "out", "source", "workers", "keep_checkpoints", "max_failures"),
+    "mirror",
 )
-"""Workers keep the memory of activations, in large pages: asking the kernel anew costs a sixth of a step."""
+"""Fields that leave the course of training as it is; labels count by content."""
 
 
 class TrainingError(BatchFractureError):
@@ -201,7 +199,7 @@ def ray_session(store_bytes: int) -> Iterator[None]:
         yield
         return
     remove_leftovers()
-    os.environ.setdefault("GLIBC_TUNABLES", _ALLOCATION)
+    os.environ.setdefault("GLIBC_TUNABLES", LARGE_PAGES)
     folder = make_folder()
     try:
         ray.init(

@@ -51,7 +51,7 @@ class TrainedNetwork(nn.Module):
         """Answers to inputs in [0, 255]."""
         network = self.served.network
         if not isinstance(network, EvidenceNetwork):
-            return Answers(self.served(pixels_BSS)[0], None, None)
+            return Answers(self.served.plain(pixels_BSS)[0], None, None)
         fine, coarse = network.features(self.served.normalised(pixels_BSS))
         logit_B, evidence_Bhw = network.look(fine, coarse)
         plain_B1 = self.auxiliary(coarse.mean(dim=(2, 3))) if self.auxiliary else None
@@ -81,7 +81,8 @@ def new_network(config: TrainingConfig) -> TrainedNetwork:
     if config.head == "evidence":
         network = EvidenceNetwork(network, drop_rate=config.drop_rate)
     trained = TrainedNetwork(
-        ServedNetwork(network, mean=MEAN, std=STD), auxiliary=config.auxiliary_weight > 0
+        ServedNetwork(network, mean=MEAN, std=STD, mirror=config.mirror),
+        auxiliary=config.auxiliary_weight > 0,
     )
     _freeze(trained, config.frozen_stages)
     return trained
@@ -94,7 +95,7 @@ def best_network(config: TrainingConfig, checkpoint: Path) -> ServedNetwork:
         config: the recipe it was trained by.
         checkpoint: the file that `state.TrainingState.save` wrote.
     """
-    served = bundled_network(config.architecture, head=config.head, mean=MEAN, std=STD)
+    served = bundled_network(config.architecture, head=config.head, mean=MEAN, std=STD, mirror=config.mirror)
     trained = TrainedNetwork(served, auxiliary=config.auxiliary_weight > 0)
     trained.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["best"])
     return served.eval()

@@ -20,7 +20,7 @@ from torch import nn
 from batch_fracture.engines.network import ServedNetwork
 from training.batches import Batch
 from training.config import TrainingConfig
-from training.fast_cpu import speed_up
+from training.fast_cpu import keep_memory, speed_up
 from training.losses import total_loss
 from training.network import new_network, norms_of, parameter_groups, train_mode
 from training.schedule import learning_rate_factor, running_average
@@ -118,6 +118,7 @@ class TrainingState:
         """
         train_mode(self._trained, batchnorm=self._config.batchnorm)
         if self._config.precision == "bf16" and self.device.type == "cpu" and not self._sped_up:
+            keep_memory()
             speed_up(self._trained.backbone, fold=self._config.batchnorm != "live")
             self._sped_up = True
         losses = []

@@ -41,13 +41,14 @@ def versions() -> list[Check]:
 
 def engine() -> list[Check]:
     """Which engine a run takes by itself; the one for CPUs also reads one blank image."""
-    name = engines.choose(None, num_gpus=len(gpu_names()))
+    shipped = bundle.open_bundle(bundle.DEFAULT) if bundle.DEFAULT in bundle.shipped_names() else None
+    name = engines.choose(None, shipped, num_gpus=len(gpu_names()))
     missing = [package for package in FOR_GPUS if version(package) is None]
     if name == engines.TORCH_FP32 and missing:
         return [bad("engine", f"{name}, but {', '.join(missing)} is not installed", _GPU_REMEDY)]
     checks = [good("engine", name)]
-    if name == engines.OPENVINO_FP32 and bundle.DEFAULT in bundle.shipped_names():
-        checks.append(_try_engine(name, bundle.open_bundle(bundle.DEFAULT)))
+    if shipped and not engines.on_gpu(name):
+        checks.append(_try_engine(name, shipped))
     return checks
 
 

@@ -91,13 +91,15 @@ class ServedNetwork(nn.Module):
         network: an `EvidenceNetwork`, or a timm classifier that maps float32 (B, 3, S, S) to (B, 1).
         mean: of grey in [0, 1].
         std: of grey in [0, 1].
+        mirror: answer with the mean over the image and its mirror image, for twice the work.
     """
 
-    def __init__(self, network: nn.Module, *, mean: float, std: float) -> None:
+    def __init__(self, network: nn.Module, *, mean: float, std: float, mirror: bool = False) -> None:
         super().__init__()
         self.network = network
         self.mean = mean
         self.std = std
+        self.mirror = mirror
 
     @property
     def head(self) -> str:
@@ -106,6 +108,16 @@ class ServedNetwork(nn.Module):
 
     def forward(self, pixels_BSS: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Raw logits, float32 (B,), of uint8 (B, S, S); an evidence head's map, float32 (B, h, w), too."""
+        if not self.mirror:
+            return self.plain(pixels_BSS)
+        # One batch of twice the size, not two passes: the graph stays a chain, which engines can cut.
+        both = self.plain(torch.cat((pixels_BSS, pixels_BSS.flip(2))))
+        one, other = zip(*(part.unflatten(0, (2, -1)).unbind() for part in both), strict=True)
+        maps = [(at + mirrored.flip(2)) / 2 for at, mirrored in zip(one[1:], other[1:], strict=True)]
+        return (one[0] + other[0]) / 2, *maps
+
+    def plain(self, pixels_BSS: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Answers without the mirror image, which training looks at in its own way."""
         found = self.network(self.normalised(pixels_BSS))
         return found if isinstance(found, tuple) else (found.squeeze(1),)
 
@@ -115,7 +127,9 @@ class ServedNetwork(nn.Module):
         return grey_B1SS.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def bundled_network(architecture: str, *, head: str, mean: float, std: float) -> ServedNetwork:
+def bundled_network(
+    architecture: str, *, head: str, mean: float, std: float, mirror: bool = False
+) -> ServedNetwork:
     """The network that a bundle's weights fit, in evaluation mode, its weights random.
 
     Args:
@@ -123,11 +137,12 @@ def bundled_network(architecture: str, *, head: str, mean: float, std: float) ->
         head: `evidence` or `pooled`.
         mean: of grey in [0, 1].
         std: of grey in [0, 1].
+        mirror: as in `ServedNetwork`.
     """
     network = timm.create_model(architecture, num_classes=1)
     if head == "evidence":
         network = EvidenceNetwork(network)
-    return ServedNetwork(network, mean=mean, std=std).eval()
+    return ServedNetwork(network, mean=mean, std=std, mirror=mirror).eval()
 
 
 def _normalised(convolution: nn.Conv2d) -> nn.Sequential:

@@ -1,31 +1,52 @@
-"""OpenVINO on CPUs: the bundle's graph, in fp32, on a fixed number of threads."""
+"""OpenVINO on CPUs: the bundle's graph on a fixed number of threads; no torch is imported."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import openvino
 
 from batch_fracture.bundle import Bundle
+from batch_fracture.engines.cut import cut
+from batch_fracture.errors import ConfigError
+
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_NEEDS = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "mixed": "BF16"}
+"""Of the CPU, in OpenVINO's words."""
 
 
 class OpenVinoEngine:
-    """The bundle's `model.xml`, compiled for this CPU in about 0.3 s; no torch is imported.
+    """The bundle's `model.xml`, compiled for this CPU in about 0.3 s.
 
     Args:
         bundle: a verified bundle.
+        precision: `fp32`, the reference; `bf16` and `fp16`, activations of fewer bits; `mixed`, fp32 down to
+            half the input's side and bf16 from there on.
         num_threads: inference threads.
+
+    Raises:
+        ConfigError: this CPU does not compute in that precision, or the graph cannot be cut for `mixed`.
     """
 
-    name = "openvino-fp32"
-
-    def __init__(self, bundle: Bundle, *, num_threads: int) -> None:
+    def __init__(self, bundle: Bundle, *, precision: str, num_threads: int) -> None:
+        self.name = f"openvino-{precision}"
+        if not computes(precision):
+            raise ConfigError(
+                f"engine {self.name}: this CPU does not compute in {_NEEDS[precision].lower()}; "
+                "use --engine openvino-fp32"
+            )
         self._bundle = bundle
-        self._model = openvino.Core().compile_model(
-            bundle.path / "model.xml",
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": num_threads, "NUM_STREAMS": 1},
-        )
+        read = openvino.Core().read_model
+        path = bundle.path / "model.xml"
+        if precision == "mixed":
+            early, late = cut(read(path), read(path), side=bundle.input.size // 2)
+            first, then = _compiled(early, "fp32", num_threads), _compiled(late, "bf16", num_threads)
+            self._model: Callable[[Any], Any] = lambda given: then(first(given)[0])
+        else:
+            self._model = _compiled(read(path), precision, num_threads)
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
@@ -39,3 +60,24 @@ class OpenVinoEngine:
         """
         self._bundle.check_evidence()
         return np.array(self._model(pixels_BSS)["evidence"], dtype=np.float32)
+
+
+def computes(precision: str) -> bool:
+    """Whether this CPU has the instructions; OpenVINO would silently compute in fp32 without them.
+
+    Args:
+        precision: as `OpenVinoEngine` takes it.
+    """
+    return _NEEDS[precision] in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _compiled(model: openvino.Model, precision: str, num_threads: int) -> openvino.CompiledModel:
+    return openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": num_threads,
+            "NUM_STREAMS": 1,
+        },
+    )

@@ -1,4 +1,4 @@
-"""Torch on GPUs (or CPUs, when asked for): the bundle's weights in the timm network, channels_last, fp32."""
+"""Torch on GPUs (or CPUs, when asked for): the bundle's weights in the timm network, channels_last."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from safetensors.torch import load_file
 
 from batch_fracture.bundle import Bundle
 from batch_fracture.engines.network import bundled_network
+from batch_fracture.errors import ConfigError
+
+_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine:
@@ -16,17 +19,24 @@ class TorchEngine:
 
     Args:
         bundle: a verified bundle.
+        precision: `fp32`; `bf16` and `fp16`, autocast; `tf32`, fp32 multiplied in 10 bits of mantissa.
         num_threads: intra-op threads on the CPU.
+
+    Raises:
+        ConfigError: `fp16` or `tf32` without a GPU.
     """
 
-    name = "torch-fp32"
-
-    def __init__(self, bundle: Bundle, *, num_threads: int) -> None:
+    def __init__(self, bundle: Bundle, *, precision: str, num_threads: int) -> None:
+        self.name = f"torch-{precision}"
         torch.set_num_threads(num_threads)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        served = bundled_network(bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std)
+        if precision in ("fp16", "tf32") and self._device.type == "cpu":
+            raise ConfigError(f"engine {self.name} needs a GPU; use --engine openvino-fp32")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        self._dtype = _DTYPES[precision]
+        served = bundled_network(
+            bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std, mirror=bundle.mirror
+        )
         weights = load_file(bundle.path / "model.safetensors")
         served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         self._served = served.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -46,6 +56,7 @@ class TorchEngine:
         return self._run(pixels_BSS)[1]
 
     def _run(self, pixels_BSS: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
-        with torch.inference_mode():
+        lower = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=lower):
             found = self._served(torch.from_numpy(pixels_BSS).to(self._device))
         return [tensor.float().cpu().numpy() for tensor in found]
