@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from batch_fracture.bundle import open_bundle
 from batch_fracture.codes import Status
 from batch_fracture.engines import open_engine
 
+_ANSWER = pa.schema([*schema.UNIT_FILE, *schema.WORK])
 MAX_BATCH = 32
 """Images per forward pass."""
 
@@ -48,6 +52,7 @@ class FractureClassifier:
         self._bundle = open_bundle(run.bundle)
         if self._bundle.digest != run.model_digest:
             raise RuntimeError(f"bundle {run.bundle} changed while the run went on")
+        self._node = _node()
         self._engine = open_engine(
             run.engine, self._bundle, num_threads=run.num_threads, asked=run.engine_asked
         )
@@ -59,9 +64,10 @@ class FractureClassifier:
             batch: `schema.DECODED`; `pixels` holds uint8 (S, S) for read rows and null for all others.
 
         Returns:
-            `schema.UNIT_FILE`, one row per row, in the same order; logit, probability and fracture null
-            unless read.
+            `schema.UNIT_FILE` with `schema.WORK`, one row per row, in the same order; logit, probability and
+            fracture null unless read.
         """
+        began_s = time.time()
         read = pc.equal(batch["status"], Status.READ.value)
         logit_B = self._logits(batch["pixels"].filter(read))
         probability_B = self._bundle.calibration.probability(logit_B)
@@ -71,7 +77,18 @@ class FractureClassifier:
         columns = {name: pc.take(pa.array(values), positions) for name, values in found.items()}
         columns |= self._constants(len(batch), threshold)
         columns |= {name: batch[name] for name in batch.column_names if name != "pixels"}
-        return pa.table(columns).select(schema.UNIT_FILE.names).cast(schema.UNIT_FILE)
+        columns |= self._work(batch, began_s)
+        return pa.table(columns).select(_ANSWER.names).cast(_ANSWER)
+
+    def _work(self, batch: pa.Table, began_s: float) -> dict[str, Any]:
+        """What was done for these rows, beside fetching and decoding."""
+        wait_s = pc.max_element_wise(pc.subtract(began_s, batch["decoded_at"]), 0.0)
+        infer_s = (time.time() - began_s) / len(batch)
+        return {
+            "wait_s": wait_s,
+            "infer_s": pa.repeat(infer_s, len(batch)),
+            "node": pa.repeat(self._node, len(batch)),
+        }
 
     def _logits(self, pixels: pa.ChunkedArray) -> npt.NDArray[np.float32]:
         size = self._bundle.input.size
@@ -100,3 +117,9 @@ class FractureClassifier:
             "pseudonym_key_id": pa.scalar(None, pa.string()),
         }
         return {name: pa.repeat(value, num_rows) for name, value in values.items()}
+
+
+def _node() -> str:
+    """Ray's id of this node; empty where no Ray runs, as in the second pass after one."""
+    ray = sys.modules.get("ray")
+    return str(ray.get_runtime_context().get_node_id()) if ray and ray.is_initialized() else ""

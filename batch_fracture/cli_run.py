@@ -148,6 +148,9 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
     type=click.Choice(["rich", "plain", "json"]),
     help="How progress is shown.  [default: rich on a terminal, else plain]",
 )
+@click.option(
+    "--explain", is_flag=True, help="Say at the end where the time went, and what would make it faster."
+)
 @click.option("--json", is_flag=True, help="Print the closing summary as one JSON object on stdout.")
 def run(**flags: Any) -> int:
     """Read every new or changed image below SOURCE... and commit the rows to a table, all at once.

@@ -66,6 +66,8 @@ class RunConfig:
     """Share of failed rows above which the run exits with 3."""
     log_format: str | None = None
     """None: rich on a terminal, plain elsewhere."""
+    explain: bool = False
+    """Say where the time went."""
     json: bool = False
     settings: ReadingSettings = field(init=False)
 

@@ -9,6 +9,7 @@ worker takes its block along; those are missing at the end, and `isolate` reads 
 from __future__ import annotations
 
 import resource
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,8 @@ def build_dataset(
         access: how buckets are reached.
 
     Returns:
-        Dataset of `schema.UNIT_FILE` rows; iterate over its batches to run it. Blocks come in any order.
+        Dataset of `schema.UNIT_FILE` rows with `schema.WORK`; iterate over its batches to run it. Blocks come
+        in any order.
     """
     _tolerate(max(MIN_MISSING, int(len(images) * MISSING_SHARE)))
     return (
@@ -90,7 +92,8 @@ def fetch_and_decode(
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a decoder that crashes holds its image
     rows = list(read_images(batch.to_pylist(), spec, settings, access))
-    return pa.Table.from_pylist(rows, schema=schema.DECODED)
+    now_s = time.time()
+    return pa.Table.from_pylist([row | {"decoded_at": now_s} for row in rows], schema=schema.DECODED)
 
 
 @dataclass(frozen=True, kw_only=True)

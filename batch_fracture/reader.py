@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -52,11 +53,14 @@ def read_images(
     try:
         for entry, refusal in zip(entries, refused, strict=True):
             signal.setitimer(signal.ITIMER_REAL, store.FETCH_LIMIT_S)
+            began_s = time.perf_counter()
             content = refusal or next(contents)
+            fetched_s = time.perf_counter()
             fetched()
             signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
             row = read_image(entry, content, spec, settings)
             signal.setitimer(signal.ITIMER_REAL, 0)
+            row["fetch_s"], row["decode_s"] = fetched_s - began_s, time.perf_counter() - fetched_s
             yield row
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

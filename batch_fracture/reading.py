@@ -23,6 +23,7 @@ from batch_fracture.cluster import Resources, ray_cluster
 from batch_fracture.codes import Code
 from batch_fracture.endings import COMPLETE, INTERRUPTED, LATE, Ending, OutageGuard
 from batch_fracture.errors import BatchFractureError
+from batch_fracture.explain import Watch
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.isolate import read_isolated
 from batch_fracture.results.manifest import Manifest
@@ -81,16 +82,19 @@ class Reading:
         writer: collects rows; holds the units that were finished before.
         screen: shows the progress.
         stop: asked between blocks.
+        watch: told where the time goes.
     """
 
-    def __init__(self, job: Job, writer: UnitWriter, screen: Screen, stop: Interrupt) -> None:
+    def __init__(self, job: Job, writer: UnitWriter, screen: Screen, stop: Interrupt, watch: Watch) -> None:
         self._job = job
         self._writer = writer
         self._screen = screen
         self._stop = stop
+        self._watch = watch
         self._log_file = log_file(job.manifest.run_id)
         self._finishing: set[int] | None = None
         self._grace_ends = 0.0
+        self._began = 0.0
 
     def read(self) -> Ending:
         """Run the chain, then the second pass over what it lost.
@@ -101,6 +105,7 @@ class Reading:
         images = self._writer.missing()
         if not len(images):
             return COMPLETE
+        self._began = time.monotonic()
         with ray_cluster(self._job.address, self._log_file) as resources:
             run = _provenance(self._job, resources)
             ending = self._run_chain(images, run, resources)
@@ -116,6 +121,8 @@ class Reading:
         on_gpu = engines.on_gpu(run.engine) and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
+        self._watch.cores, self._watch.on_gpu = resources.num_cpus, on_gpu
+        self._watch.classifiers = workers.num_classifiers
         dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
         try:
             for rows in _batches_while(self._goes_on, dataset):
@@ -169,8 +176,12 @@ class Reading:
         return COMPLETE
 
     def _take(self, rows: pa.Table) -> None:
-        self._writer.add(rows)
-        self._screen.progress(rows)
+        if self._watch.first_at is None:
+            self._watch.seconds["start"] += time.monotonic() - self._began
+        kept = self._watch.take(rows)
+        with self._watch.time("keep"):
+            self._writer.add(kept)
+        self._screen.progress(kept)
 
 
 def _batches_while(goes_on: Callable[[], bool], dataset: Dataset) -> Iterator[pa.Table]:

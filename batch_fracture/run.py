@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from batch_fracture import store
@@ -13,6 +13,7 @@ from batch_fracture.config import RunConfig
 from batch_fracture.deadline import stop_at
 from batch_fracture.endings import LATE
 from batch_fracture.engines import check_name
+from batch_fracture.explain import Watch, explained
 from batch_fracture.failpoints import step
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.lease import Lease, current_owner
@@ -58,7 +59,10 @@ def run(config: RunConfig, screen: Screen) -> Report:
             config=config, home=home, model=model, purpose=purpose, key=key, screen=screen, stop=stop
         )
         report = night.spend()
-    return replace(report, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    if config.explain and night.watch.images:
+        report = replace(report, explain=explained(night.watch, total_s=seconds))
+    return replace(report, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ class Night:
     key: PseudonymKey | None
     screen: Screen
     stop: Interrupt
+    watch: Watch = field(default_factory=Watch)
 
     def spend(self) -> Report:
         """Finish what was cut off, then plan anew and read."""
@@ -175,12 +180,13 @@ class Night:
                     settings=self.config.settings,
                     access=self.config.access,
                 )
-                ending = Reading(job, writer, self.screen, self.stop).read()
+                ending = Reading(job, writer, self.screen, self.stop, self.watch).read()
                 if ending.message and not writer.finished:
                     return nothing_finished(manifest, ending)  # nothing to end: it can be resumed
             images_per_s = (writer.tally.rows - before) / (time.monotonic() - began)
             lease.check()
-            report = settle(work, manifest, sorted(writer.finished), ending)
+            with self.watch.time("commit"):
+                report = settle(work, manifest, sorted(writer.finished), ending)
             work.remove()
         return replace(report, images_per_s=images_per_s)
 
@@ -188,7 +194,7 @@ class Night:
         config, home = self.config, self.home
         table = ReadingsTable.open(home) if config.dry_run else ReadingsTable.open_or_create(home)
         self.screen.note(f"listing {', '.join(self.purpose.shown_sources)}")
-        with step("plan"):
+        with step("plan"), self.watch.time("plan"):
             listing = store.list_images(
                 config.source,
                 include=config.include,

@@ -97,9 +97,18 @@ DECODED = pa.schema(
             }
         ),
         ("pixels", pa.binary()),
+        ("fetch_s", pa.float32()),
+        ("decode_s", pa.float32()),
+        ("decoded_at", pa.float64()),
     ]
 )
-"""Between the two stages of the pipeline. `pixels`: uint8 (S, S) in C order, null unless `status` is read."""
+"""Between the two stages of the pipeline. `pixels`: uint8 (S, S) in C order, null unless `status` is read.
+The last three are seconds, and seconds since 1970; no table keeps them."""
+
+WORK = pa.schema(
+    [*((f"{stage}_s", pa.float32()) for stage in ("fetch", "decode", "wait", "infer")), ("node", pa.string())]
+)
+"""What the pipeline says of each row's making beside `UNIT_FILE`: seconds, and Ray's id of the node."""
 
 RUNS = pa.schema(
     [

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batch_fracture.errors import StoreOutageError, WorkHeldError
+from batch_fracture.explain import as_lines
 from batch_fracture.results.manifest import Purpose
 from batch_fracture.results.records import Books, Outcome
 
@@ -33,6 +34,8 @@ class Report:
     message: str | None = None
     """Why this night ends early, or what it would do; None when there is more to do or all is done."""
 
+    explain: dict[str, Any] | None = None
+    """Where the time went, when that was asked for; see `explain.explained`."""
     earlier: tuple[Report, ...] = ()
     """Runs that were cut off and that this one finished first."""
 
@@ -68,6 +71,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "table_version": report.table_version,
         "seconds": round(report.seconds, 2),
         "images_per_s": round(report.images_per_s, 1),
+        **({"explain": report.explain} if report.explain else {}),
         "earlier": [as_dict(one) for one in report.earlier],
     }
 
@@ -91,6 +95,8 @@ def as_text(report: Report) -> str:
         f"{report.seconds:,.1f} s in all",
         f"  table      {'unchanged' if report.table_version is None else f'version {report.table_version}'}",
     ]
+    if report.explain:
+        lines += as_lines(report.explain)
     return "\n".join(lines)
 
 

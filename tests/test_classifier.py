@@ -47,7 +47,9 @@ def test_rows_keep_their_identity_and_get_calibrated_probabilities(tiny_bundle: 
     unread = {0, 3, 39}
     batch, pixels_BSS = decoded(40, unread)
     rows = FractureClassifier(provenance(tiny_bundle, threshold=0.51))(batch)
-    assert rows.schema.equals(schema.UNIT_FILE)
+    assert rows.schema.equals(pa.schema([*schema.UNIT_FILE, *schema.WORK]))
+    assert rows["wait_s"].to_pylist() == [0.0] * 40  # nobody said when they were decoded
+    assert 0 < rows["infer_s"][0].as_py() < 60
     assert rows["reading_id"].to_pylist() == [str(n) for n in range(40)]
     engine = open_engine("openvino-fp32", tiny_bundle, num_threads=1)
     for n, row in enumerate(rows.to_pylist()):

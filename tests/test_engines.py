@@ -19,7 +19,6 @@ from batch_fracture.engines.cut import cut
 from batch_fracture.errors import ConfigError
 from batch_fracture.preprocess import letterbox
 
-
 EXACT = (OPENVINO_FP32, TORCH_FP32)
 
 

@@ -33,7 +33,7 @@ def test_the_chain_gives_every_entry_back_once(
     workers = Workers.for_cluster(Resources(num_cpus=2, num_gpus=0), num_images=count, on_gpu=False)
     dataset = build_dataset(images, provenance(tiny_bundle), tiny_bundle.input, ReadingSettings(), workers)
     rows = pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
-    assert rows.schema.equals(schema.UNIT_FILE)
+    assert rows.schema.equals(pa.schema([*schema.UNIT_FILE, *schema.WORK]))
     assert sorted(rows["image_uri"].to_pylist()) == images["image_uri"].to_pylist()
     assert rows["probability"].null_count == 0
 

@@ -14,6 +14,7 @@ from test_endings import rows
 
 from batch_fracture import reading
 from batch_fracture.endings import INTERRUPTED, LATE
+from batch_fracture.explain import Watch
 from batch_fracture.interrupt import Interrupt
 from batch_fracture.reading import Reading
 
@@ -56,7 +57,7 @@ def test_what_breaks_the_chain_is_raised_here() -> None:
 def a_reading(begun: set[int], stop: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reading:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     job = SimpleNamespace(manifest=SimpleNamespace(run_id="r1"))
-    return Reading(job, SimpleNamespace(begun=begun), None, stop)  # type: ignore[arg-type]
+    return Reading(job, SimpleNamespace(begun=begun), None, stop, Watch())  # type: ignore[arg-type]
 
 
 def test_units_that_were_begun_are_finished_within_the_grace(

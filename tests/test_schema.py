@@ -19,7 +19,7 @@ def test_every_header_field_and_every_manifest_key_has_a_column() -> None:
     assert (
         {field.name for field in fields(ImageHeader)}
         <= set(schema.DECODED.names)
-        <= {*schema.READINGS.names, "pixels"}
+        <= {*schema.READINGS.names, "pixels", "fetch_s", "decode_s", "decoded_at"}
     )
     assert set(schema.MANIFEST.names) - set(schema.DECODED.names) == {"listing_code"}
     assert {field.name for field in fields(Books)} <= set(schema.RUNS.names)

@@ -64,7 +64,7 @@ def _bottlenecks(model: Model) -> list[Any]:
     fixed: set[str] = set()
     needed: dict[str, Any] = {}
     until: dict[str, int] = {}
-    found = []
+    found: list[Any] = []
     for place, operation in enumerate(operations):
         sources = [given.get_source_output().get_node().get_name() for given in operation.inputs()]
         if operation.get_type_name() == "Constant" or (sources and set(sources) <= fixed):

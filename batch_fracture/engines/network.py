@@ -112,7 +112,7 @@ class ServedNetwork(nn.Module):
             return self.plain(pixels_BSS)
         # One batch of twice the size, not two passes: the graph stays a chain, which engines can cut.
         both = self.plain(torch.cat((pixels_BSS, pixels_BSS.flip(2))))
-        one, other = zip(*(part.unflatten(0, (2, -1)).unbind() for part in both), strict=True)
+        one, other = zip(*(part.reshape(2, -1, *part.shape[1:]).unbind() for part in both), strict=True)
         maps = [(at + mirrored.flip(2)) / 2 for at, mirrored in zip(one[1:], other[1:], strict=True)]
         return (one[0] + other[0]) / 2, *maps
 

@@ -1,0 +1,172 @@
+"""`run --explain`: where the time of a run went, what bounded it, and what would make it faster.
+
+Workers note seconds in columns of their blocks (`schema.WORK`), which the driver takes off before rows are
+kept. Nothing else is measured while a run goes on, so it is measured always.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch_fracture import schema
+
+_WORKERS_DO = ("fetch", "decode", "infer")
+_MOST = 0.5
+"""A stage with more than this share of a run bounds it."""
+_BUSY = 0.85
+"""Share of the time at which GPUs count as busy."""
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """Collects the seconds of one run. Seconds of workers add up over all of them."""
+
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Of the driver's steps: `plan`, `start`, `keep`, `commit`, each of wall time."""
+    busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Of the workers' stages: `fetch`, `decode`, `infer`; and `wait`, of images between decode and infer."""
+    images_of: Counter[str] = field(default_factory=Counter)
+    """Images classified by node."""
+    cores: int = 0
+    classifiers: int = 0
+    on_gpu: bool = False
+    first_at: float | None = None
+    """When the first block came in; on the monotonic clock, as the next one."""
+    last_at: float = 0.0
+    first_images: int = 0
+    """In that block."""
+
+    @contextmanager
+    def time(self, step: str) -> Iterator[None]:
+        """Add the seconds of a `with` block to a step of the driver."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] += time.monotonic() - began_s
+
+    def take(self, rows: pa.Table) -> pa.Table:
+        """Note what a block says of its making, and give its rows without that.
+
+        Args:
+            rows: `schema.UNIT_FILE` and `schema.WORK`.
+        """
+        self.last_at = time.monotonic()
+        if self.first_at is None:
+            self.first_at, self.first_images = self.last_at, len(rows)
+        for stage in (*_WORKERS_DO, "wait"):
+            self.busy_s[stage] += pc.sum(rows[f"{stage}_s"]).as_py() or 0.0
+        self.images_of[rows["node"][0].as_py() or ""] += len(rows)
+        return rows.select(schema.UNIT_FILE.names)
+
+    @property
+    def images(self) -> int:
+        """That came in."""
+        return self.images_of.total()
+
+    @property
+    def steady_s(self) -> float:
+        """From the first block to the last."""
+        return self.last_at - (self.first_at or self.last_at)
+
+    @property
+    def steady_images_per_s(self) -> float | None:
+        """Without start and end; None for a run of one block."""
+        rest = self.images - self.first_images
+        return rest / self.steady_s if rest and self.steady_s else None
+
+
+def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
+    """Plain values: per stage, what bounded the run, and what to change.
+
+    Args:
+        watch: of a run that read something.
+        total_s: of the whole command.
+    """
+    reading_s = max(watch.steady_s, 1e-9)
+    stages: dict[str, Any] = {name: {"seconds": watch.seconds[name]} for name in ("plan", "start")}
+    for name in _WORKERS_DO:
+        busy_s = watch.busy_s[name]
+        stages[name] = {
+            "seconds": busy_s,
+            "images_per_worker_s": watch.images / busy_s if busy_s else None,
+            "share_of_cores": busy_s / (watch.cores * reading_s) if watch.cores else None,
+        }
+    stages |= {name: {"seconds": watch.seconds[name]} for name in ("keep", "commit")}
+    bound = _bound(watch, total_s=total_s)
+    return {
+        "images": watch.images,
+        "total_s": total_s,
+        "reading_s": watch.steady_s,
+        "steady_images_per_s": watch.steady_images_per_s,
+        "images_waiting_for_infer": watch.busy_s["wait"] / reading_s,
+        "nodes": dict(watch.images_of),
+        "stages": stages,
+        "bound": bound,
+        "advice": _ADVICE[bound],
+    }
+
+
+_ADVICE = {
+    "table": "listing and committing take longest: more images a run, or fewer small files",
+    "start": "starting Ray and the model takes longest: nothing to gain but by larger runs",
+    "driver": "the driver keeps rows as fast as it can: a faster disk for the results",
+    "fetch": "the store gives bytes no faster: run nearer to it, or on more nodes",
+    "GPU": "the GPUs are busy: add one, or choose a faster engine",
+    "GPU feed": "the GPUs wait for images: add CPU nodes",
+    "infer": "the CPUs classify most of the time: add CPU nodes or a GPU, or take a faster engine or model",
+    "decode": "the CPUs decode most of the time: add CPU nodes",
+}
+
+
+def _bound(watch: Watch, *, total_s: float) -> str:
+    """The key of `_ADVICE` that fits."""
+    seconds, busy_s = watch.seconds, watch.busy_s
+    if watch.steady_s < _MOST * total_s:
+        return "table" if seconds["plan"] + seconds["commit"] > seconds["start"] else "start"
+    if seconds["keep"] > _MOST * watch.steady_s:
+        return "driver"
+    if busy_s["fetch"] > _MOST * sum(busy_s[stage] for stage in _WORKERS_DO):
+        return "fetch"
+    if watch.on_gpu:
+        return "GPU" if busy_s["infer"] > _BUSY * watch.classifiers * watch.steady_s else "GPU feed"
+    return "infer" if busy_s["infer"] > busy_s["decode"] else "decode"
+
+
+def as_lines(found: dict[str, Any]) -> list[str]:
+    """What `explained` found, for people."""
+    shown = {
+        "plan": "list and plan",
+        "start": "start Ray and the model",
+        "fetch": "fetch, all workers",
+        "decode": "decode, all workers",
+        "infer": "infer, all workers",
+        "keep": "keep finished rows",
+        "commit": "prove and commit",
+    }
+    lines = ["", "  where the time went          seconds   images/s and worker   share of all cores"]
+    for name, text in shown.items():
+        stage = found["stages"][name]
+        rate, share = stage.get("images_per_worker_s"), stage.get("share_of_cores")
+        lines.append(
+            f"    {text:<24} {stage['seconds']:>9,.1f}"
+            + (f"{rate:>22,.1f}" if rate is not None else "")
+            + (f"{share:>21.0%}" if share is not None else "")
+        )
+    steady = found["steady_images_per_s"]
+    speed = f"{steady:,.1f} images/s from the first block to the last; " if steady else ""
+    nodes = len(found["nodes"])
+    lines += [
+        f"    {speed}{found['images_waiting_for_infer']:,.0f} decoded images waiting on average; "
+        f"{nodes} node{'s' * (nodes != 1)}",
+        f"    {found['bound']}-bound: {found['advice']}",
+    ]
+    return lines
