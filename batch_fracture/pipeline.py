@@ -51,8 +51,7 @@ def build_dataset(
         access: how buckets are reached.
 
     Returns:
-        Dataset of `schema.UNIT_FILE` rows with `schema.WORK`; iterate over its batches to run it. Blocks come
-        in any order.
+        `schema.UNIT_FILE` and `schema.WORK`; iterate over its batches to run it. Blocks come in any order.
     """
     _tolerate(max(MIN_MISSING, int(len(images) * MISSING_SHARE)))
     return (

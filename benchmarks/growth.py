@@ -2,10 +2,10 @@
 
     python -m benchmarks.growth [--images 6400] [--repeats 3]
 
-Several Ray nodes (raylets) stand on this machine, each with one of its cores. A run connects to one node, then
-to as many as there are cores; then every node should decode and classify, and twice the cores should read twice
-as fast. Then a node that has a GPU in name and no CPU, beside a node with CPUs: all images must be classified on
-the one, so all must have been decoded on the other.
+Several Ray nodes (raylets) stand on this machine, each with one of its cores. A run connects to one node,
+then to as many as there are cores; then every node should decode and classify, and twice the cores should
+read twice as fast. Then a node that has a GPU in name and no CPU, beside a node with CPUs: all images must be
+classified on the one, so all must have been decoded on the other.
 """
 
 from __future__ import annotations

@@ -33,15 +33,42 @@ def test_fewer_than_three_folds_leave_nothing_to_learn_from(tmp_path: Path) -> N
     assert "2 is not in the range x>=3" in refused.output
 
 
+def test_a_fold_that_is_none(tmp_path: Path) -> None:
+    config = write_recipe(tmp_path)
+    refused = CliRunner().invoke(main, ["--config", str(config), "--report", str(tmp_path), "--only", "6"])
+    assert (refused.exit_code, refused.output) == (2, "error: --only 6: there are only 5 folds\n")
+
+
+@pytest.mark.slow
+def test_without_a_choice_of_epochs_all_other_folds_are_learned_from(tmp_path: Path) -> None:
+    draw_images(tmp_path)
+    config = write_recipe(tmp_path, workers=1, epochs=1, choose_epoch="last")
+    arguments = ["--config", str(config), "--report", str(tmp_path / "report"), "--folds", str(FOLDS)]
+    done = CliRunner().invoke(
+        main, [*arguments, "--storage", str(tmp_path / "storage"), "--only", "1"], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert "fold 1 of 3: 42 images" in done.output  # 64 but the 22 of the fold
+    scores = pyarrow.parquet.read_table(tmp_path / "report" / "fold-1.parquet")
+    assert (len(scores), set(scores["part"].to_pylist())) == (22, {"test"})
+
+
 @pytest.mark.slow
 def test_every_image_is_tested_once_and_a_second_call_trains_nothing(tmp_path: Path) -> None:
     draw_images(tmp_path)
     config = write_recipe(tmp_path, workers=1, epochs=1)
     arguments = ["--config", str(config), "--report", str(tmp_path / "report"), "--folds", str(FOLDS)]
     arguments += ["--storage", str(tmp_path / "storage"), "--json"]
+    some = CliRunner().invoke(main, [*arguments, "--only", "3", "--only", "1"], catch_exceptions=False)
+    assert some.exit_code == 0, some.output
+    assert some.output.count("epoch 1/1") == 2
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        "fold-1.parquet",
+        "fold-3.parquet",
+    ]
     first = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
-    assert first.output.count("epoch 1/1") == FOLDS
+    assert first.output.count("epoch 1/1") == 1  # the other two were trained before
     found = json.loads(first.output.splitlines()[-1])
     assert (found["images"], [fold["images"] for fold in found["folds"]]) == (64, [22, 22, 20])
     assert [fold["calibrations"][0]["images"] for fold in found["folds"]] == [22, 20, 22]

@@ -133,6 +133,38 @@ def test_the_best_epoch_is_kept_and_of_equals_the_last(tmp_path: Path) -> None:
         assert np.abs(logit_N - scores[3][1]).max() > 1e-3
 
 
+def test_the_last_epoch_is_taken_where_none_is_chosen() -> None:
+    config = small(choose_epoch="last")
+    state = new_state(config)
+    for epoch, auroc in enumerate((0.9, 0.7)):
+        run(state, config, range(epoch, epoch + 1))
+        assert state.score(auroc) == epoch + 1
+
+
+def test_adapted_statistics_are_those_of_the_images_and_stay() -> None:
+    config = small(head="evidence", batchnorm="adapted")
+    state = new_state(config)
+    pieces = pieces_of(order_of(drawn().label, config, epoch=0), config, rank=0, world_size=1)
+    steps = list(load_steps(drawn(), pieces, config, epoch=0, device=CPU))
+    state.adapt(steps)
+    trained, averaged = state._trained, state.averaged.module
+    with torch.no_grad():
+        stems = [
+            trained.backbone.conv_stem(trained.served.normalised(batch.pixels_BSS)).mean(dim=(0, 2, 3))
+            for batches in steps
+            for batch in batches
+        ]
+    norm = trained.backbone.bn1
+    torch.testing.assert_close(norm.running_mean, torch.stack(stems).mean(dim=0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(averaged.backbone.bn1.running_mean, norm.running_mean)
+    head = trained.served.network.fine[1]
+    assert head.running_mean.abs().max() == 0  # an evidence head's are live
+    before = norm.running_mean.clone()
+    run(state, config, range(1))
+    assert torch.equal(norm.running_mean, before)
+    assert head.running_mean.abs().max() > 0
+
+
 def test_a_loss_that_is_no_number_ends_the_epoch() -> None:
     config = small(learning_rate=1e30, warmup_epochs=0.0)
     state = new_state(config)
