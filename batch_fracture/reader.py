@@ -32,30 +32,28 @@ def read_images(
 ) -> Iterator[Row]:
     """Fetch, decode and prepare images, one row for each entry and in their order.
 
-    An alarm kills this process when an image is decoded for longer than `time_limit_s`, even inside a
-    decoder's C code. A fetch has a longer one of its own (`store.FETCH_LIMIT_S`), which its bounded retries
-    never reach: a slow store is no hanging decoder.
+    An alarm kills this process when an image is decoded for longer than `time_limit_s`, even inside C code.
+    A fetch has a longer one (`store.FETCH_LIMIT_S`), which its bounded retries never reach: a slow store is
+    no hanging decoder.
 
     Args:
         entries: rows of `schema.MANIFEST`.
         spec: the model's input.
         settings: limits and modalities.
         access: how buckets are reached.
-        fetched: called when a fetch has ended and the decoding begins.
+        fetched: called when a fetch has ended.
 
     Yields:
-        The entry with `status`, header fields and, when read, `pixels`: uint8 (S, S) in C order. Where
-        reading failed: `error_stage`, `error_code`, `error_message`.
+        The entry with `status`, seconds, header fields and, when read, `pixels`: uint8 (S, S) in C order. Of
+        what was not read: `error_stage`, `error_code`, `error_message`.
     """
     refused = [_refusal(entry, settings) for entry in entries]
-    wanted = [entry for entry, error in zip(entries, refused, strict=True) if error is None]
-    contents = store.fetch_ahead(wanted, access)
+    contents = store.fetch_ahead([e for e, error in zip(entries, refused, strict=True) if not error], access)
     try:
         for entry, refusal in zip(entries, refused, strict=True):
             signal.setitimer(signal.ITIMER_REAL, store.FETCH_LIMIT_S)
             began_s = time.perf_counter()
-            content = refusal or next(contents)
-            fetched_s = time.perf_counter()
+            content, fetched_s = refusal or next(contents), time.perf_counter()
             fetched()
             signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
             row = read_image(entry, content, spec, settings)
