@@ -41,11 +41,13 @@ chaos: setup-dev  ## kill runs at random moments, on disk and on S3, and check t
 fuzz: setup-dev  ## a million broken files: each one row, memory and words in bounds (ARGS='--files 20000 --seed 7')
 	$(BIN)/python tests/fuzz.py $(ARGS)
 
-bench: setup-dev  ## all benchmarks, some 45 minutes; each alone: see benchmarks/README.md
+bench: setup-dev  ## all benchmarks, some 75 minutes; each alone: see benchmarks/README.md
 	$(BIN)/python -m benchmarks.plan_scale
 	$(BIN)/python -m benchmarks.run_memory
 	$(BIN)/python -m benchmarks.s3_speed
 	$(BIN)/python -m benchmarks.dicom_speed
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.growth
 
 lint: setup-dev  ## style, layout and types
 	$(BIN)/ruff check

@@ -1,10 +1,10 @@
-"""What each engine costs in answers, and what it gains in speed, on one bundle:
+"""What each engine costs in answers, and what it gains in speed, on one bundle.
 
     python -m benchmarks.precision [--model fracatlas-evidence] [--labels runs/fracatlas.csv] [--png FILE]
 
-Every labelled image is decoded once; the engines of this machine take turns on the same inputs, one thread each.
-Compared with openvino-fp32: labels that change at the default operating point, probabilities, AUROC. The last
-row decodes images whole instead of at the scale that is enough, which is a matter of decoding, not of engines.
+Every labelled image is decoded once; the engines of this machine take turns on the same inputs, one thread
+each. Compared with openvino-fp32: labels that change at the default operating point, probabilities, AUROC.
+The last row decodes images whole instead of at the scale that is enough: that is decoding, no engine.
 """
 
 from __future__ import annotations
