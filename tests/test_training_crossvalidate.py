@@ -8,7 +8,10 @@ import pytest
 from click.testing import CliRunner
 from training_site import draw_images, write_recipe
 
-from training.crossvalidate import deal, main
+from batch_fracture.bundle import open_bundle
+from batch_fracture.errors import ConfigError
+from training.config import read_config
+from training.crossvalidate import deal, main, write_fold
 from training.labels import read_labels
 
 FOLDS = 3
@@ -33,6 +36,11 @@ def test_fewer_than_three_folds_leave_nothing_to_learn_from(tmp_path: Path) -> N
     assert "2 is not in the range x>=3" in refused.output
 
 
+def test_a_bundle_whose_epoch_another_fold_chose_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--bundle: choose_epoch"):
+        write_fold(read_config(write_recipe(tmp_path)), "", fold=0, num_folds=3, command="")
+
+
 def test_a_fold_that_is_none(tmp_path: Path) -> None:
     config = write_recipe(tmp_path)
     refused = CliRunner().invoke(main, ["--config", str(config), "--report", str(tmp_path), "--only", "6"])
@@ -42,15 +50,22 @@ def test_a_fold_that_is_none(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_without_a_choice_of_epochs_all_other_folds_are_learned_from(tmp_path: Path) -> None:
     draw_images(tmp_path)
-    config = write_recipe(tmp_path, workers=1, epochs=1, choose_epoch="last")
+    config = write_recipe(tmp_path, workers=1, choose_epoch="last")
     arguments = ["--config", str(config), "--report", str(tmp_path / "report"), "--folds", str(FOLDS)]
     done = CliRunner().invoke(
-        main, [*arguments, "--storage", str(tmp_path / "storage"), "--only", "1"], catch_exceptions=False
+        main,
+        [*arguments, "--storage", str(tmp_path / "storage"), "--only", "1", "--bundle", "1"],
+        catch_exceptions=False,
     )
     assert done.exit_code == 0, done.output
     assert "fold 1 of 3: 42 images" in done.output  # 64 but the 22 of the fold
     scores = pyarrow.parquet.read_table(tmp_path / "report" / "fold-1.parquet")
     assert (len(scores), set(scores["part"].to_pylist())) == (22, {"test"})
+    bundle = open_bundle(str(read_config(config).out))
+    assert bundle.manifest["training"]["split"]["fold"] == "1 of 3"
+    counts = bundle.manifest["training"]["counts"]
+    assert counts["train"]["images"] == 42
+    assert counts["calibration"]["images"] + counts["reporting"]["images"] == 22
 
 
 @pytest.mark.slow

@@ -144,6 +144,6 @@ def test_the_same_choice_scored_again_keeps_its_time(
     chosen = chosen_sha256(bundle.manifest) if earlier == "the same" else "0" * 64
     evaluation = {"reporting_scored": {"at": then, "chosen_sha256": chosen}}
     (tmp_path / "bundle.json").write_text(json.dumps({"evaluation": evaluation}))
-    found = report_once(bundle, *halves, out=tmp_path)
+    found = report_once(bundle, halves[0], *halves, out=tmp_path)
     assert (found.evaluation["reporting_scored"]["at"] == then) is stands
     assert found.evaluation["reporting"] == bundle.manifest["evaluation"]["reporting"]

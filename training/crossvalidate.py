@@ -17,8 +17,8 @@ from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import LabelledImage, read_labels
-from training.split import folds
-from training.train import STORAGE
+from training.split import folds, parts_of
+from training.train import STORAGE, check_out
 
 if TYPE_CHECKING:
     from training.inputs import Examples
@@ -43,6 +43,11 @@ Example:
     multiple=True,
     help="Train only this fold, and pool none; may be repeated. For folds on several machines or cores.",
 )
+@click.option(
+    "--bundle",
+    type=click.IntRange(min=1),
+    help="Also write the bundle of this fold's network; of the tested fold, half calibrates, half reports.",
+)
 @click.option("--labels", type=click.Path(path_type=Path), help="Table, CSV or Parquet.")
 @click.option("--images", type=click.Path(path_type=Path), help="The folder that its image_uris start from.")
 @click.option("--workers", type=int, help="Ray Train workers.")
@@ -56,6 +61,7 @@ def main(
     report: Path,
     num_folds: int,
     only: tuple[int, ...],
+    bundle: int | None,
     storage: str,
     *,
     as_json: bool,
@@ -66,16 +72,23 @@ def main(
     Folds are dealt by group, stratified by label and region; the table's own splits do not count. Each fold
     is tested once. With choose_epoch = "best", the fold after it calibrates and chooses the epoch, and all
     others are learned from; with "last", all others are learned from, and calibration is fitted on one
-    half of the tested groups for the other half. The same command goes on where it was interrupted. No
-    bundle is written.
+    half of the tested groups for the other half. The same command goes on where it was interrupted.
     """
     from training.evaluate import said  # noqa: PLC0415 - with the engines
 
     try:
         config = read_config(config_path, **overrides)
-        if only and max(only) > num_folds:
-            raise ConfigError(f"--only {max(only)}: there are only {num_folds} folds")
+        for flag, numbers in (("--only", only), ("--bundle", (bundle,) if bundle else ())):
+            if numbers and max(numbers) > num_folds:
+                raise ConfigError(f"{flag} {max(numbers)}: there are only {num_folds} folds")
+        if bundle:
+            check_out(config.out)
         found = cross_validate(config, storage, report, num_folds=num_folds, only=only)
+        command = (
+            f"python -m training.crossvalidate --config {config_path} --folds {num_folds} --bundle {bundle}"
+        )
+        if bundle:
+            write_fold(config, storage, fold=bundle - 1, num_folds=num_folds, command=command)
     except BatchFractureError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -103,18 +116,10 @@ def cross_validate(
         BatchFractureError: a training failed; the others stay, and the same call goes on.
     """
     dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
-    from training.decoded import read_cached  # noqa: PLC0415 - torch and ray take seconds to import
-    from training.pooled import evaluate_pooled  # noqa: PLC0415 - as above
+    from training.pooled import evaluate_pooled  # noqa: PLC0415 - torch and ray take seconds to import
 
     _make(report)
-    examples = read_cached(
-        config.labels,
-        [row for fold in dealt for row in fold],
-        config.input,
-        Path(STORAGE if "://" in storage else storage) / "decoded",
-        allow_near_duplicates=config.allow_near_duplicates,
-    )
-    parts = [examples.only(fold) for fold in dealt]
+    parts = _read(config, dealt, storage)
     wanted = [number - 1 for number in only] or range(num_folds)
     paths = tuple(_score_fold(config, parts, fold, storage, report) for fold in wanted)
     return None if only else evaluate_pooled(paths, report, config.images)
@@ -126,6 +131,62 @@ def deal(rows: Sequence[LabelledImage], *, num_folds: int, seed: int) -> list[li
         [replace(row, split=f"fold {number}") for row in fold]
         for number, fold in enumerate(folds(rows, num_folds=num_folds, seed=seed), start=1)
     ]
+
+
+def write_fold(config: TrainingConfig, storage: str, *, fold: int, num_folds: int, command: str) -> None:
+    """Write the bundle of a fold's network at `config.out`; it is trained unless its checkpoints say so.
+
+    Of the tested fold, one half of the groups calibrates and the other one reports, as `val` is halved.
+
+    Args:
+        config: the recipe, with `choose_epoch = "last"`.
+        storage: where the fold's checkpoints are.
+        fold: counted from 0.
+        num_folds: as it was dealt.
+        command: how to do it again.
+
+    Raises:
+        ConfigError: the tested fold chose the epoch, or some of it was learned from.
+    """
+    if config.choose_epoch != "last":
+        raise ConfigError('--bundle: choose_epoch = "best" calibrates on another fold; set it to "last"')
+    dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
+    parts = parts_of(
+        [
+            replace(row, split="val" if number == fold else "train")
+            for number, rows in enumerate(dealt)
+            for row in rows
+        ],
+        seed=config.split_seed,
+    )
+    from training.fit import fit  # noqa: PLC0415 - as above
+    from training.train import write_out  # noqa: PLC0415 - as above
+
+    folds_read = _read(config, dealt, storage)
+    whole = functools.reduce(lambda some, more: some.also(more), folds_read)
+    examples = {name: whole.only(rows) for name, rows in parts.by_name.items()}
+    named = _named(config, fold, num_folds)
+    served, metrics = fit(named, examples["train"], folds_read[fold], storage=storage)
+    record = {**parts.record, "fold": f"{fold + 1} of {num_folds}"}
+    write_out(served, config, examples, split=record, metrics=metrics, command=command)
+
+
+def _read(config: TrainingConfig, dealt: Sequence[Sequence[LabelledImage]], storage: str) -> list[Examples]:
+    """The images of each fold."""
+    from training.decoded import read_cached  # noqa: PLC0415 - as above
+
+    examples = read_cached(
+        config.labels,
+        [row for fold in dealt for row in fold],
+        config.input,
+        Path(STORAGE if "://" in storage else storage) / "decoded",
+        allow_near_duplicates=config.allow_near_duplicates,
+    )
+    return [examples.only(fold) for fold in dealt]
+
+
+def _named(config: TrainingConfig, fold: int, num_folds: int) -> TrainingConfig:
+    return replace(config, name=f"{config.name}-fold-{fold + 1}-of-{num_folds}")
 
 
 def _score_fold(
@@ -144,7 +205,7 @@ def _score_fold(
     calibration = others.pop(0) if config.choose_epoch == "best" else None
     train = functools.reduce(lambda some, more: some.also(more), others)
     print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
-    named = replace(config, name=f"{config.name}-fold-{fold + 1}-of-{len(parts)}")
+    named = _named(config, fold, len(parts))
     served, _ = fit(named, train, calibration or test, storage=storage)  # with "last", no epoch is chosen
     scores = [
         score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)

@@ -47,7 +47,12 @@ def code_sha256() -> str:
     root = Path(__file__).parent
     package = Path(batch_fracture.__file__).parent
     return sources_sha256(
-        [*root.rglob("*.py"), *(package / "decode").glob("*.py"), package / "preprocess.py"]
+        [
+            *root.rglob("*.py"),
+            *root.rglob("*.c"),
+            *(package / "decode").glob("*.py"),
+            package / "preprocess.py",
+        ]
     )
 
 
