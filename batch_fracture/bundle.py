@@ -20,7 +20,7 @@ from batch_fracture.calibration import Calibration
 from batch_fracture.errors import BundleError, ConfigError
 from batch_fracture.preprocess import InputSpec
 
-DEFAULT = "fracatlas-lite0"
+DEFAULT = "fracatlas-evidence"
 FORMAT = 1
 HEADS = ("pooled", "evidence")
 """From features to the logit: pooled over the image, or a logit for each location, pooled by log-sum-exp."""

@@ -33,7 +33,7 @@ def _modalities(_context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option(
     "--model",
-    default="fracatlas-lite0",
+    default="fracatlas-evidence",
     show_default=True,
     metavar="NAME|URI",
     help="Whose input is drawn on the contact sheet.",

@@ -34,7 +34,7 @@ def _load_config(context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option(
     "--model",
-    default="fracatlas-lite0",
+    default="fracatlas-evidence",
     show_default=True,
     metavar="NAME|URI",
     help="Shipped bundle, or a bundle's directory.",

@@ -63,8 +63,9 @@ def _jpegs(row: str, options: argparse.Namespace) -> dict[str, Any]:
             "ours": lambda turn: _steady(_run([folder], Path(place) / f"r{turn}", options.engine)),
             "floor": lambda turn: _floor(folder, Path(place) / f"f{turn}", _FLOOR_IMAGES[row], turn),
             "ray data": lambda turn: _peer(sample, Path(place) / f"p{turn}"),
-            "timm": lambda _turn: _timm(sample),
         }
+        if row == "small":
+            sides["timm"] = lambda _turn: _timm(sample)
         rates = _in_turns(sides, options.repeats)
     medians = {side: statistics.median(values) for side, values in rates.items()}
     print(f"\n{count:,} JPEGs of {size[0]} x {size[1]}, images/s, steady, {options.engine}")

@@ -19,7 +19,7 @@ def test_the_demo_says_it_is_synthetic_runs_the_job_and_can_be_repeated(
     assert output.startswith("All pictures of this demo are SYNTHETIC")
     report = json.loads(output.splitlines()[-1])
     assert (report["listed"], report["read"], report["not_reached"]) == (67, 60, 0)
-    assert report["model"] == "fracatlas-lite0"
+    assert report["model"] == "fracatlas-evidence"
     assert Path(report["reads"]).is_file()
     assert len(shown) == 3
     found = query(

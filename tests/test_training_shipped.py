@@ -9,23 +9,27 @@ from batch_fracture.bundle import DEFAULT, SHIPPED, Bundle, open_bundle, sha256_
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32
 from batch_fracture.statistics import auroc
 from training.card import model_card
+from training.crossvalidate import deal, parts_with_fold
 from training.datasets import fracatlas_subset
 from training.evaluate import engine_logits
 from training.figures import figures, scored
 from training.inputs import Examples, read_examples
-from training.split import halve_by_group
+from training.split import parts_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "radiographs"
 LABELS = SHARED / "labels.csv"
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return open_bundle(DEFAULT)
+FAST = "fracatlas-lite0"
+
+
+@pytest.fixture(scope="module", params=[DEFAULT, FAST])
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return open_bundle(request.param)
 
 
 def test_small_whole_and_documented(bundle: Bundle) -> None:
-    assert bundle.path == SHIPPED / DEFAULT
+    assert bundle.path == SHIPPED / bundle.name
     assert sum(path.stat().st_size for path in bundle.path.iterdir()) < 15_000_000
     assert (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8") == model_card(bundle.manifest)
     assert set(bundle.operating_points) == {"high-sensitivity", "balanced", "high-specificity"}
@@ -57,9 +61,17 @@ def test_engines_hold_the_same_numbers(bundle: Bundle) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared radiographs are not beside the repository")
 def test_the_card_can_be_computed_again(bundle: Bundle) -> None:
     training = bundle.manifest["training"]
-    assert sha256_of(LABELS) == training["labels_sha256"]
-    rows = [row for row in fracatlas_subset.read(SHARED) if row.split == "val"]
-    _, reporting = halve_by_group(rows, seed=training["split"]["seed"])
+    rows = fracatlas_subset.read(SHARED)
+    split = training["split"]
+    if bundle.name == FAST:
+        assert sha256_of(LABELS) == training["labels_sha256"]
+        parts = parts_of(rows, seed=split["seed"])
+    else:
+        fold, num_folds = (int(number) for number in split["fold"].split(" of "))
+        dealt = deal(rows, num_folds=num_folds, seed=split["seed"])
+        parts = parts_with_fold(dealt, fold - 1, seed=split["seed"])
+        assert parts.record["sha256"] == split["sha256"]
+    reporting = parts.reporting
     examples = read_examples(LABELS, reporting, bundle.input)
     logit_N = engine_logits(bundle, OPENVINO_FP32, examples, num_threads=2)
     found = figures(scored(bundle, examples, logit_N))

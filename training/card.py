@@ -11,7 +11,7 @@ Tells radiographs of bones with a visible fracture from those without: one calib
 image{location}.
 
 - Network: `{architecture}` (timm), {outputs}.
-- Input: grey, {size} x {size}, letterboxed, uint8; normalisation is part of the graph.
+- Input: grey, {size} x {size}, letterboxed, uint8; normalisation is part of the graph{mirrored}.
 - Output: a logit; probability = sigmoid({slope:.4f} x logit {intercept:+.4f}).
 
 ## What it is for
@@ -44,6 +44,7 @@ _TRAINING = """\
 - Again: `{command}`
 - Code: batch-fracture {code_version}, sha256 `{code_sha256:.16}`; labels sha256 `{labels_sha256:.16}`."""
 
+_MIRRORED = ", and so is the mirror image: every answer is the mean over both"
 _EPOCH = "Epoch {epoch} was taken: its AUROC on the calibration half was the highest."
 _LAST_EPOCH = "The last epoch was taken as it was; none was chosen."
 
@@ -78,6 +79,7 @@ def model_card(fields: Fields) -> str:
         name=fields["name"],
         architecture=fields["architecture"],
         size=size,
+        mirrored=_MIRRORED if fields.get("mirror") else "",
         point=fields["default_operating_point"],
         **_HEADS[fields.get("head", "pooled")],
         **fields["calibration"],
@@ -95,6 +97,11 @@ def _trained(training: Fields) -> str:
             **training,
             "source": training["source"]["name"],
             "train": counted(training["counts"]["train"]),
-            "epoch_taken": _EPOCH.format(**training) if "epoch" in training else _LAST_EPOCH,
+            "epoch_taken": _EPOCH.format(**training) if _was_chosen(training) else _LAST_EPOCH,
         }
     )
+
+
+def _was_chosen(training: Fields) -> bool:
+    """Whether an epoch was; the first bundles do not say, and had none."""
+    return "epoch" in training and training["recipe"].get("choose_epoch", "best") == "best"

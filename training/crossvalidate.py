@@ -17,7 +17,7 @@ from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import LabelledImage, read_labels
-from training.split import folds, parts_of
+from training.split import Parts, folds, parts_of
 from training.train import STORAGE, check_out
 
 if TYPE_CHECKING:
@@ -151,14 +151,7 @@ def write_fold(config: TrainingConfig, storage: str, *, fold: int, num_folds: in
     if config.choose_epoch != "last":
         raise ConfigError('--bundle: choose_epoch = "best" calibrates on another fold; set it to "last"')
     dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
-    parts = parts_of(
-        [
-            replace(row, split="val" if number == fold else "train")
-            for number, rows in enumerate(dealt)
-            for row in rows
-        ],
-        seed=config.split_seed,
-    )
+    parts = parts_with_fold(dealt, fold, seed=config.split_seed)
     from training.fit import fit  # noqa: PLC0415 - as above
     from training.train import write_out  # noqa: PLC0415 - as above
 
@@ -169,6 +162,22 @@ def write_fold(config: TrainingConfig, storage: str, *, fold: int, num_folds: in
     served, metrics = fit(named, examples["train"], folds_read[fold], storage=storage)
     record = {**parts.record, "fold": f"{fold + 1} of {num_folds}"}
     write_out(served, config, examples, split=record, metrics=metrics, command=command)
+
+
+def parts_with_fold(dealt: Sequence[Sequence[LabelledImage]], fold: int, *, seed: int) -> Parts:
+    """One fold as `val`, halved, and all others as `train`.
+
+    Args:
+        dealt: of `deal`.
+        fold: counted from 0.
+        seed: of the halving.
+    """
+    rows = [
+        replace(row, split="val" if number == fold else "train")
+        for number, of_fold in enumerate(dealt)
+        for row in of_fold
+    ]
+    return parts_of(rows, seed=seed)
 
 
 def _read(config: TrainingConfig, dealt: Sequence[Sequence[LabelledImage]], storage: str) -> list[Examples]:

@@ -79,5 +79,6 @@ def _compiled(model: openvino.Model, precision: str, num_threads: int) -> openvi
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": num_threads,
             "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # every process would take the same first core
         },
     )
