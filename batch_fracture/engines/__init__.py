@@ -81,7 +81,7 @@ def keeps_answers(bundle: Bundle, name: str) -> bool:
     """Whether an engine keeps to the contract, by the bundle's record; without one it does not."""
     record: Mapping[str, Any] = bundle.manifest.get("evaluation", {}).get("engines", {})
     found = record.get("others", {}).get(name)
-    if found is None or "auroc_change" not in found:
+    if found is None or "auroc_change" not in found or not record.get("images"):
         return False
     flipped = found["labels_changed"] / record["images"]
     return bool(flipped <= MAX_FLIPPED and abs(found["auroc_change"]) <= MAX_AUROC_CHANGE)

@@ -32,7 +32,7 @@ class TorchEngine:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if precision in ("fp16", "tf32") and self._device.type == "cpu":
             raise ConfigError(f"engine {self.name} needs a GPU; use --engine openvino-fp32")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        self._tf32 = precision == "tf32"
         self._dtype = _DTYPES[precision]
         served = bundled_network(
             bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std, mirror=bundle.mirror
@@ -56,6 +56,8 @@ class TorchEngine:
         return self._run(pixels_BSS)[1]
 
     def _run(self, pixels_BSS: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+        # Flags of the whole process: another engine may have set them otherwise.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._tf32
         lower = self._dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=lower):
             found = self._served(torch.from_numpy(pixels_BSS).to(self._device))
