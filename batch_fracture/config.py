@@ -153,7 +153,7 @@ _TEXTS = frozenset(
 )
 _LISTS = frozenset({"source", "include", "exclude", "modalities"})
 _WHOLE = frozenset({"limit", "max_pixels", "max_bytes", "max_inflation", "memory_limit_bytes"})
-_SWITCHES = frozenset({"reread", "retry_failed", "dry_run", "json"})
+_SWITCHES = frozenset({"reread", "retry_failed", "dry_run", "explain", "json"})
 
 
 def read_toml(path: str) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def test_a_reread_whose_rest_was_not_reached_does_not_end_the_next_night(
             decoded = fetch_and_decode(
                 pa.Table.from_batches([batch]), self._job.model.input, self._job.settings
             )
-            self._writer.add(FractureClassifier(provenance(self._job.model))(decoded))
+            answered = FractureClassifier(provenance(self._job.model))(decoded)
+            self._writer.add(self._watch.take(answered))
         return Ending(outcome=Outcome.DEADLINE, message="stopped")
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

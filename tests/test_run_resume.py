@@ -133,7 +133,8 @@ def test_a_run_stopped_early_that_died_before_its_record_does_not_stop_the_next(
         for batch in UnitWriter.missing(self._writer).slice(0, 128).to_batches():
             table = pa.Table.from_batches([batch])
             decoded = fetch_and_decode(table, self._job.model.input, self._job.settings)
-            self._writer.add(FractureClassifier(provenance(self._job.model))(decoded))
+            answered = FractureClassifier(provenance(self._job.model))(decoded)
+            self._writer.add(self._watch.take(answered))
         return Ending(outcome=Outcome.INTERRUPTED, message="stopped")
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
