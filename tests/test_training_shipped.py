@@ -43,7 +43,7 @@ def test_a_card_of_a_table_with_a_test_split_says_so(bundle: Bundle) -> None:
     }
     card = model_card(fields)
     assert "On the **test images**:\n" in card
-    assert "in the choice of thresholds (by group, as the table of labels has it). Every" in card
+    assert "in the choice of thresholds (by group, as the table of labels has it). It was" in card
     assert "Thresholds and calibration come from the **validation images**:\n" in card
     assert "half" not in card.partition("## Figures")[2].partition("## Training")[0]
 
@@ -78,7 +78,7 @@ def test_the_card_can_be_computed_again(bundle: Bundle) -> None:
     card = bundle.manifest["evaluation"]["reporting"]
     # Another CPU may sum in another order, and an image on a threshold may change sides.
     assert auroc(examples.label_N, logit_N).value == pytest.approx(card["auroc"]["value"], abs=0.002)
-    assert found["brier"]["value"] == pytest.approx(card["brier"], abs=0.001)
+    assert found["brier"]["value"] == pytest.approx(card["brier"]["value"], abs=0.001)
     for name, at in found["operating_points"].items():
         for figure in ("sensitivity", "specificity"):
             assert abs(at[figure]["count"] - card["operating_points"][name][figure]["count"]) <= 1
