@@ -6,7 +6,6 @@ own, so that no two files are equal.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from batch_fracture.synthetic.files import saved
 from benchmarks import dicom_files
 
 CACHE = Path("/tmp/bf-bench-images")  # noqa: S108 - a fixed name, so that it is found again
@@ -67,7 +67,8 @@ def _once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 def _write_jpegs(folder: Path, size: tuple[int, int], count: int) -> None:
     contents = [
-        _jpeg(picture_HW, _QUALITY[size]) for picture_HW in _pictures(size, min(count, _DIFFERENT[size]))
+        saved(Image.fromarray(picture_HW), "JPEG", quality=_QUALITY[size])
+        for picture_HW in _pictures(size, min(count, _DIFFERENT[size]))
     ]
     for number in range(count):
         part = folder / f"{number // 1000:03d}"
@@ -91,12 +92,6 @@ def _drawings() -> Path:
     folder = CACHE / "drawings"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _jpeg(picture_HW: npt.NDArray[np.uint8], quality: int) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture_HW).save(file, "JPEG", quality=quality)
-    return file.getvalue()
 
 
 def _with_comment(content: bytes, number: int) -> bytes:

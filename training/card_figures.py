@@ -81,16 +81,11 @@ def measured(fields: Fields) -> list[str]:
         sections.append(_REGIONS.format(point=fields["default_operating_point"], regions=regions))
     others = [
         f"`{name}`: largest difference of probability {other['max_probability_difference']:.1g}, "
-        f"{other['labels_changed']} labels changed" + _auroc_change(other)
+        f"{other['labels_changed']} labels changed, AUROC {other['auroc_change']:+.4f}"
         for name, other in evaluation["engines"]["others"].items()
     ]
     sections.append(_ENGINES.format(**{**evaluation["engines"], "others": bullets(others)}))
     return sections
-
-
-def _auroc_change(other: Fields) -> str:
-    """Younger than the first bundles."""
-    return f", AUROC {other['auroc_change']:+.4f}" if "auroc_change" in other else ""
 
 
 def bullets(lines: Sequence[str]) -> str:

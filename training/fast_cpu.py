@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import pad_same
 from torch import nn
 from torch.nn import functional
@@ -95,17 +96,16 @@ def _convolved(
     """bf16; padding is written out, as TensorFlow's kind already is in timm."""
     input_BCHW, weight = input_BCHW.bfloat16(), weight.bfloat16()
     bias_C = None if bias_C is None else bias_C.bfloat16()
-    stride, size = convolution.stride[0], convolution.kernel_size[0]
+    stride, size, padding = convolution.stride[0], convolution.kernel_size[0], convolution.padding
     with torch.autocast("cpu", enabled=False):
-        if type(convolution).__name__ == "Conv2dSame":
+        if isinstance(convolution, Conv2dSame):  # its own padding is 0
             input_BCHW = pad_same(input_BCHW, [size, size], [stride, stride])
-        elif size > 1 and _is_depthwise(convolution):
-            input_BCHW = functional.pad(input_BCHW, [int(convolution.padding[0])] * 4)
-        if _is_depthwise(convolution):
-            found: torch.Tensor = Depthwise.apply(input_BCHW, weight, bias_C, stride)
-            return found
-        padding = 0 if type(convolution).__name__ == "Conv2dSame" else convolution.padding
-        return functional.conv2d(input_BCHW, weight, bias_C, stride, padding, groups=convolution.groups)
+        if not _is_depthwise(convolution):
+            return functional.conv2d(input_BCHW, weight, bias_C, stride, padding, groups=convolution.groups)
+        if padding[0]:  # by 0 it would copy
+            input_BCHW = functional.pad(input_BCHW, [int(padding[0])] * 4)
+        found: torch.Tensor = Depthwise.apply(input_BCHW, weight, bias_C, stride)
+        return found
 
 
 def _is_depthwise(convolution: nn.Conv2d) -> bool:
