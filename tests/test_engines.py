@@ -199,3 +199,19 @@ def test_a_gpu_gives_the_same_answers(
     probability = tiny_bundle.calibration.probability
     difference_B = probability(openvino_engine(pixels)) - probability(torch_engine(pixels))
     assert np.abs(difference_B).max() < engines.TOLERANCE
+
+
+def test_signals_are_heard_after_engines_have_gone(tiny_bundle: Bundle) -> None:
+    code = f"""
+import faulthandler, os, signal
+from batch_fracture.bundle import open_bundle
+from batch_fracture.engines import open_engine
+faulthandler.enable()  # as Ray does: it has Python's signal handlers use a stack of their own
+bundle = open_bundle({str(tiny_bundle.path)!r})
+first, second = (open_engine("openvino-fp32", bundle, num_threads=1) for _ in range(2))
+del first, second
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "heard\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import drawing
 import numpy as np
-import openvino
 import pytest
 from tiny import write_tiny_bundle
 
@@ -14,6 +13,7 @@ from batch_fracture import engines
 from batch_fracture.bundle import Bundle, open_bundle
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, open_engine
 from batch_fracture.engines.cut import cut
+from batch_fracture.engines.openvino_engine import core
 from batch_fracture.errors import ConfigError
 from batch_fracture.preprocess import letterbox
 
@@ -94,7 +94,7 @@ def test_mirrored_answers_are_the_mean_and_mirror_images_get_the_same(
 
 
 def test_a_graph_without_such_features_cannot_be_cut(tiny_bundle: Bundle) -> None:
-    read = openvino.Core().read_model
+    read = core().read_model
     path = tiny_bundle.path / "model.xml"
     with pytest.raises(ConfigError, match="graph cannot be cut at 31 x 31 places"):
         cut(read(path), read(path), side=31)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from batch_fracture.engines.network import ServedNetwork, bundled_network
+from batch_fracture.engines.openvino_engine import core
 from batch_fracture.errors import BundleError
 from training.export import write_weights
 from training.fold import fold_batchnorm
@@ -63,7 +64,7 @@ def test_graph_and_weights_hold_the_same_numbers(tmp_path: Path, architecture: s
     served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     with torch.inference_mode():
         answers = served(torch.from_numpy(pixels()))
-    graph = openvino.Core().compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph = core().compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert graph.input(0).element_type == openvino.Type.u8
     names = ["logit", "evidence"] if head == "evidence" else ["logit"]
     assert [output.any_name for output in graph.outputs] == names

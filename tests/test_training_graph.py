@@ -1,12 +1,12 @@
 """The graph is the network, and a plain chain."""
 
 import numpy as np
-import openvino
 import pytest
 import torch
 
 from batch_fracture.engines.cut import cut
 from batch_fracture.engines.network import bundled_network
+from batch_fracture.engines.openvino_engine import core
 from training.graph import to_graph, with_fixed_padding
 
 CLASSIFIER = "tf_efficientnet_lite0"
@@ -29,13 +29,13 @@ def test_the_graph_answers_as_the_network_and_can_be_cut(mirror: bool) -> None:
     served = bundled_network(CLASSIFIER, head="evidence", mean=0.5, std=0.5, mirror=mirror)
     graph = to_graph(served, input_size=64)
     pixels_BSS = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
-    found = openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels_BSS)
+    found = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels_BSS)
     with torch.inference_mode():
         logit_B, evidence_Bhw = served(torch.from_numpy(pixels_BSS))
     np.testing.assert_allclose(found["logit"], logit_B.numpy(), atol=1e-4)
     np.testing.assert_allclose(found["evidence"], evidence_Bhw.numpy(), atol=1e-4)
     early, late = cut(graph.clone(), graph.clone(), side=32)
-    features = openvino.compile_model(early, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels_BSS)[0]
+    features = core().compile_model(early, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels_BSS)[0]
     assert features.shape == (6 if mirror else 3, 16, 32, 32)  # behind the first block, its narrowest place
-    again = openvino.compile_model(late, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(features)
+    again = core().compile_model(late, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(features)
     np.testing.assert_allclose(again["logit"], found["logit"], atol=1e-5)

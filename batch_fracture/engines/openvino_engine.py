@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ class OpenVinoEngine:
                 "use --engine openvino-fp32"
             )
         self._bundle = bundle
-        read = openvino.Core().read_model
+        read = core().read_model
         path = bundle.path / "model.xml"
         if precision == "mixed":
             early, late = cut(read(path), read(path), side=bundle.input.size // 2)
@@ -62,17 +63,28 @@ class OpenVinoEngine:
         return np.array(self._model(pixels_BSS)["evidence"], dtype=np.float32)
 
 
+@functools.cache
+def core() -> openvino.Core:
+    """The process's only one, kept to its end.
+
+    The CPU plugin of each `Core` gives the thread a signal stack of its own and puts the one that it found
+    back when it goes. Where two of them go in the order they came in, the second puts back a stack that is
+    freed, and the next signal, Ctrl-C too, is a segmentation fault.
+    """
+    return openvino.Core()
+
+
 def computes(precision: str) -> bool:
     """Whether this CPU has the instructions; OpenVINO would silently compute in fp32 without them.
 
     Args:
         precision: as `OpenVinoEngine` takes it.
     """
-    return _NEEDS[precision] in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _NEEDS[precision] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _compiled(model: openvino.Model, precision: str, num_threads: int) -> openvino.CompiledModel:
-    return openvino.Core().compile_model(
+    return core().compile_model(
         model,
         "CPU",
         {
