@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
     default = manifest["default_operating_point"]
     if default not in points:
         raise ValueError(f"default operating point {default!r} is not among {sorted(points)}")
+    _check_engines(manifest.get("evaluation", {}).get("engines"))
     return Bundle(
         path=path,
         name=manifest["name"],
@@ -208,6 +210,17 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
         digest=digest,
         manifest=manifest,
     )
+
+
+def _check_engines(record: dict[str, Any] | None) -> None:
+    """What other engines do to answers, by which runs choose; None where nobody measured it."""
+    if record is None:
+        return
+    images = record["images"]
+    for name, found in record["others"].items():
+        changed = found["labels_changed"]
+        if not 0 <= changed <= images or not math.isfinite(found.get("auroc_change", 0.0)):
+            raise ValueError(f"engine {name} changed {changed} of {images} labels")
 
 
 def _reason(error: Exception) -> str:

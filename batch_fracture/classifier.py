@@ -56,6 +56,7 @@ class FractureClassifier:
         self._engine = open_engine(
             run.engine, self._bundle, num_threads=run.num_threads, asked=run.engine_asked
         )
+        self._clock = time.perf_counter if self._engine.on_gpu else time.process_time
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Finish rows.
@@ -67,7 +68,7 @@ class FractureClassifier:
             `schema.UNIT_FILE` with `schema.WORK`, one row per row, in the same order; logit, probability and
             fracture null unless read.
         """
-        began_s = time.time()
+        began_s, busy_s = time.time(), self._clock()
         read = pc.equal(batch["status"], Status.READ.value)
         logit_B = self._logits(batch["pixels"].filter(read))
         probability_B = self._bundle.calibration.probability(logit_B)
@@ -77,16 +78,15 @@ class FractureClassifier:
         columns = {name: pc.take(pa.array(values), positions) for name, values in found.items()}
         columns |= self._constants(len(batch), threshold)
         columns |= {name: batch[name] for name in batch.column_names if name != "pixels"}
-        columns |= self._work(batch, began_s)
+        columns |= self._work(batch, began_s, self._clock() - busy_s)
         return pa.table(columns).select(_ANSWER.names).cast(_ANSWER)
 
-    def _work(self, batch: pa.Table, began_s: float) -> dict[str, Any]:
+    def _work(self, batch: pa.Table, began_s: float, busy_s: float) -> dict[str, Any]:
         """What was done for these rows, beside fetching and decoding."""
         wait_s = pc.max_element_wise(pc.subtract(began_s, batch["decoded_at"]), 0.0)
-        infer_s = (time.time() - began_s) / len(batch)
         return {
             "wait_s": wait_s,
-            "infer_s": pa.repeat(infer_s, len(batch)),
+            "infer_s": pa.repeat(busy_s / len(batch), len(batch)),
             "node": pa.repeat(self._node, len(batch)),
         }
 

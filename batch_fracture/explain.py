@@ -22,17 +22,18 @@ _WORKERS_DO = ("fetch", "decode", "infer")
 _MOST = 0.5
 """A stage with more than this share of a run bounds it."""
 _BUSY = 0.85
-"""Share of the time at which GPUs count as busy."""
+"""Share of the time at which GPUs, or cores, count as busy."""
 
 
 @dataclass(kw_only=True)
 class Watch:
-    """Collects the seconds of one run. Seconds of workers add up over all of them."""
+    """Collects the seconds of one command. Seconds of workers add up over all of them."""
 
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Of the driver's steps: `plan`, `start`, `keep`, `commit`, each of wall time."""
     busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Of the workers' stages: `fetch`, `decode`, `infer`; and `wait`, of images between decode and infer."""
+    """Of the workers' stages: CPU time for `decode` and, on CPUs, `infer`; wall time for `fetch`, for `wait`,
+    of images between decode and infer, and on GPUs for `infer`."""
     images_of: Counter[str] = field(default_factory=Counter)
     """Images classified by node."""
     cores: int = 0
@@ -42,7 +43,9 @@ class Watch:
     """When the first block came in; on the monotonic clock, as the next one."""
     last_at: float = 0.0
     first_images: int = 0
-    """In that block."""
+    """In that block, and in the first blocks of chains before."""
+    steady_before_s: float = 0.0
+    """Steady seconds of the chains before."""
 
     @contextmanager
     def time(self, step: str) -> Iterator[None]:
@@ -53,6 +56,11 @@ class Watch:
         finally:
             self.seconds[step] += time.monotonic() - began_s
 
+    def begin(self, *, cores: int, classifiers: int, on_gpu: bool) -> None:
+        """A chain starts; a command that first finishes an earlier run has two."""
+        self.steady_before_s, self.first_at = self.steady_s, None
+        self.cores, self.classifiers, self.on_gpu = cores, classifiers, on_gpu
+
     def take(self, rows: pa.Table) -> pa.Table:
         """Note what a block says of its making, and give its rows without that.
 
@@ -61,7 +69,8 @@ class Watch:
         """
         self.last_at = time.monotonic()
         if self.first_at is None:
-            self.first_at, self.first_images = self.last_at, len(rows)
+            self.first_at = self.last_at
+            self.first_images += len(rows)
         for stage in (*_WORKERS_DO, "wait"):
             self.busy_s[stage] += pc.sum(rows[f"{stage}_s"]).as_py() or 0.0
         self.images_of[rows["node"][0].as_py() or ""] += len(rows)
@@ -74,8 +83,8 @@ class Watch:
 
     @property
     def steady_s(self) -> float:
-        """From the first block to the last."""
-        return self.last_at - (self.first_at or self.last_at)
+        """From the first block to the last, of each chain."""
+        return self.steady_before_s + (0.0 if self.first_at is None else self.last_at - self.first_at)
 
     @property
     def steady_images_per_s(self) -> float | None:
@@ -98,7 +107,7 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
         stages[name] = {
             "seconds": busy_s,
             "images_per_worker_s": watch.images / busy_s if busy_s else None,
-            "share_of_cores": busy_s / (watch.cores * reading_s) if watch.cores else None,
+            "busy": _busy(watch, name),
         }
     stages |= {name: {"seconds": watch.seconds[name]} for name in ("keep", "commit")}
     bound = _bound(watch, total_s=total_s)
@@ -113,6 +122,16 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
         "bound": bound,
         "advice": _ADVICE[bound],
     }
+
+
+def _busy(watch: Watch, *stages: str) -> dict[str, float]:
+    """Share of all cores, or of all GPUs, that stages kept busy, as {"cores": 0.4}; fetching keeps none."""
+    on_gpus = watch.on_gpu and "infer" in stages
+    number = watch.classifiers if on_gpus else watch.cores
+    if "fetch" in stages or not number:
+        return {}
+    share = sum(watch.busy_s[stage] for stage in stages) / (number * max(watch.steady_s, 1e-9))
+    return {"GPUs" if on_gpus else "cores": share}
 
 
 _ADVICE = {
@@ -134,10 +153,12 @@ def _bound(watch: Watch, *, total_s: float) -> str:
         return "table" if seconds["plan"] + seconds["commit"] > seconds["start"] else "start"
     if seconds["keep"] > _MOST * watch.steady_s:
         return "driver"
-    if busy_s["fetch"] > _MOST * sum(busy_s[stage] for stage in _WORKERS_DO):
+    on_cores = ("decode",) if watch.on_gpu else ("decode", "infer")
+    waits_for_bytes = busy_s["fetch"] > _MOST * sum(busy_s[stage] for stage in _WORKERS_DO)
+    if waits_for_bytes and _busy(watch, *on_cores).get("cores", 0.0) < _BUSY:
         return "fetch"
     if watch.on_gpu:
-        return "GPU" if busy_s["infer"] > _BUSY * watch.classifiers * watch.steady_s else "GPU feed"
+        return "GPU" if _busy(watch, "infer")["GPUs"] > _BUSY else "GPU feed"
     return "infer" if busy_s["infer"] > busy_s["decode"] else "decode"
 
 
@@ -152,14 +173,14 @@ def as_lines(found: dict[str, Any]) -> list[str]:
         "keep": "keep finished rows",
         "commit": "prove and commit",
     }
-    lines = ["", "  where the time went          seconds   images/s and worker   share of all cores"]
+    lines = ["", "  where the time went          seconds   images/s and worker           busy"]
     for name, text in shown.items():
         stage = found["stages"][name]
-        rate, share = stage.get("images_per_worker_s"), stage.get("share_of_cores")
+        rate, busy = stage.get("images_per_worker_s"), stage.get("busy")
         lines.append(
             f"    {text:<24} {stage['seconds']:>9,.1f}"
             + (f"{rate:>22,.1f}" if rate is not None else "")
-            + (f"{share:>21.0%}" if share is not None else "")
+            + "".join(f"{f'{share:.0%} of {of}':>15}" for of, share in (busy or {}).items())
         )
     steady = found["steady_images_per_s"]
     speed = f"{steady:,.1f} images/s from the first block to the last; " if steady else ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,10 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str) -> None:
     assert message.endswith("; export the bundle again")
 
 
+def engines(**found: Any) -> dict[str, Any]:
+    return {"engines": {"images": 10, "others": {"openvino-bf16": found}}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -152,6 +157,10 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str) -> None:
         lambda manifest: manifest.pop("normalisation"),
         lambda manifest: manifest.update(head="dense"),
         lambda manifest: manifest["input"].update(size=0),
+        lambda manifest: manifest.update(evaluation={"engines": {"images": 10}}),
+        lambda manifest: manifest.update(evaluation=engines(labels_changed=11)),
+        lambda manifest: manifest.update(evaluation=engines(labels_changed="none")),
+        lambda manifest: manifest.update(evaluation=engines(labels_changed=0, auroc_change=math.nan)),
         lambda manifest: manifest["input"].update(layout="crop"),
         lambda manifest: manifest["input"].update(colour="rgb"),
         lambda manifest: manifest["calibration"].update(slope=-1),

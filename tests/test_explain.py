@@ -19,7 +19,8 @@ def block(count: int, *, node: str = "n1", **seconds: float) -> pa.Table:
 
 def watch(*, cores: int = 2, steady_s: float = 10.0, **seconds: float) -> Watch:
     """Two blocks of 50 images, 10 s apart; `seconds` of each image."""
-    found = Watch(cores=cores, classifiers=1)
+    found = Watch()
+    found.begin(cores=cores, classifiers=1, on_gpu=False)
     for node in ("n1", "n2"):
         rows = found.take(block(50, node=node, **seconds))
         assert rows.schema.equals(schema.UNIT_FILE)
@@ -36,7 +37,8 @@ def test_seconds_become_rates_and_shares() -> None:
     decode = found["stages"]["decode"]
     assert decode["seconds"] == pytest.approx(12.0)
     assert decode["images_per_worker_s"] == pytest.approx(1 / 0.12)
-    assert decode["share_of_cores"] == pytest.approx(0.6)
+    assert decode["busy"] == {"cores": pytest.approx(0.6)}
+    assert found["stages"]["fetch"]["busy"] == {}
     assert found["images_waiting_for_infer"] == pytest.approx(2.0)
     lines = "\n".join(as_lines(found))
     assert "decode, all workers           12.0" in lines

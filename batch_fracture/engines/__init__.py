@@ -33,6 +33,7 @@ class Engine(Protocol):
     """A loaded model."""
 
     name: str
+    on_gpu: bool
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""

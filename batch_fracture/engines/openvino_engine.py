@@ -32,6 +32,8 @@ class OpenVinoEngine:
         ConfigError: this CPU does not compute in that precision, or the graph cannot be cut for `mixed`.
     """
 
+    on_gpu = False
+
     def __init__(self, bundle: Bundle, *, precision: str, num_threads: int) -> None:
         self.name = f"openvino-{precision}"
         if not computes(precision):
