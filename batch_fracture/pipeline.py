@@ -60,21 +60,20 @@ def build_dataset(
         .map_batches(
             fetch_and_decode,  # type: ignore[arg-type]  # Ray's types know no further arguments
             fn_args=(spec, settings, access),
-            **_WHOLE_BLOCKS,
+            batch_size=None,
+            batch_format="pyarrow",
             num_cpus=workers.cpus_per_task,
             max_retries=1,  # Ray's default tries a crashing image for ever
         )
         .map_batches(
             FractureClassifier,
             fn_constructor_args=(run,),
-            **_WHOLE_BLOCKS,
+            batch_size=BLOCK_ROWS,  # whole blocks; for GPUs Ray wants the number said
+            batch_format="pyarrow",
             **workers.of_classifiers(),
             max_task_retries=1,
         )
     )
-
-
-_WHOLE_BLOCKS: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": None}
 
 
 def _tolerate(lost_blocks: int) -> None:
