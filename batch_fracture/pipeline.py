@@ -60,20 +60,22 @@ def build_dataset(
         .map_batches(
             fetch_and_decode,  # type: ignore[arg-type]  # Ray's types know no further arguments
             fn_args=(spec, settings, access),
-            batch_size=None,
-            batch_format="pyarrow",
+            **_batches_of(None),
             num_cpus=workers.cpus_per_task,
             max_retries=1,  # Ray's default tries a crashing image for ever
         )
         .map_batches(
             FractureClassifier,
             fn_constructor_args=(run,),
-            batch_size=BLOCK_ROWS,  # whole blocks; for GPUs Ray wants the number said
-            batch_format="pyarrow",
+            **_batches_of(BLOCK_ROWS),  # a whole block, as above; for GPUs Ray wants the number said
             **workers.of_classifiers(),
             max_task_retries=1,
         )
     )
+
+
+def _batches_of(rows: int | None) -> dict[str, Any]:
+    return {"batch_size": rows, "batch_format": "pyarrow"}
 
 
 def _tolerate(lost_blocks: int) -> None:
