@@ -33,6 +33,7 @@ TESTED_WITH = {
     "card_figures": "test_training_reporting.py",
     "checkpoint": "test_training_fit.py",
     "fold": "test_training_export.py",
+    "dealt": "test_training_crossvalidate.py",
     "fracatlas_subset": "test_training_datasets_fracatlas.py",
     "loop": "test_training_fit.py",
     "problems": "test_training_labels.py",

@@ -11,7 +11,8 @@ from training_site import draw_images, write_recipe
 from batch_fracture.bundle import open_bundle
 from batch_fracture.errors import ConfigError
 from training.config import read_config
-from training.crossvalidate import deal, main, write_fold
+from training.crossvalidate import check_bundle, main
+from training.dealt import deal
 from training.labels import read_labels
 
 FOLDS = 3
@@ -38,7 +39,7 @@ def test_fewer_than_three_folds_leave_nothing_to_learn_from(tmp_path: Path) -> N
 
 def test_a_bundle_whose_epoch_another_fold_chose_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--bundle: choose_epoch"):
-        write_fold(read_config(write_recipe(tmp_path)), "", fold=0, num_folds=3, command="")
+        check_bundle(read_config(write_recipe(tmp_path)))
 
 
 def test_a_fold_that_is_none(tmp_path: Path) -> None:

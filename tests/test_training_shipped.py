@@ -9,8 +9,8 @@ from batch_fracture.bundle import DEFAULT, SHIPPED, Bundle, open_bundle, sha256_
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32
 from batch_fracture.statistics import auroc
 from training.card import model_card
-from training.crossvalidate import deal, parts_with_fold
 from training.datasets import fracatlas_subset
+from training.dealt import deal, parts_with_fold
 from training.evaluate import engine_logits
 from training.figures import figures, scored
 from training.inputs import Examples, read_examples

@@ -6,9 +6,8 @@ import functools
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,12 +15,8 @@ from batch_fracture.cli_options import JSON
 from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
-from training.labels import LabelledImage, read_labels
-from training.split import Parts, folds, parts_of
+from training.dealt import Folds, parts_with_fold, read_folds
 from training.train import STORAGE, check_out
-
-if TYPE_CHECKING:
-    from training.inputs import Examples
 
 _EPILOG = """\b
 Example:
@@ -82,13 +77,12 @@ def main(
             if numbers and max(numbers) > num_folds:
                 raise ConfigError(f"{flag} {max(numbers)}: there are only {num_folds} folds")
         if bundle:
-            check_out(config.out)
-        found = cross_validate(config, storage, report, num_folds=num_folds, only=only)
-        command = (
-            f"python -m training.crossvalidate --config {config_path} --folds {num_folds} --bundle {bundle}"
-        )
+            check_bundle(config)
+        folds_read = read_folds(config, storage, num_folds=num_folds)
+        found = cross_validate(folds_read, report, only=only)
         if bundle:
-            write_fold(config, storage, fold=bundle - 1, num_folds=num_folds, command=command)
+            command = f"python -m training.crossvalidate --config {config_path} --folds {num_folds}"
+            write_fold(folds_read, bundle - 1, command=f"{command} --bundle {bundle}")
     except BatchFractureError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -96,111 +90,64 @@ def main(
         click.echo(json.dumps(found) if as_json else said(found, report, pictures=True))
 
 
-def cross_validate(
-    config: TrainingConfig, storage: str, report: Path, *, num_folds: int, only: Sequence[int] = ()
-) -> dict[str, Any] | None:
+def cross_validate(folds_read: Folds, report: Path, *, only: Sequence[int] = ()) -> dict[str, Any] | None:
     """Train and score every fold, then measure them together.
 
     Args:
-        config: the recipe; `split_seed` deals the folds.
-        storage: where checkpoints are kept, one folder for each fold.
+        folds_read: of `read_folds`.
         report: takes `fold-1.parquet` and so on, and what `pooled.evaluate_pooled` writes.
-        num_folds: 3 or more.
         only: folds to train, counted from 1, without measuring; none means all.
 
     Returns:
         What figures.json holds; None with `only`.
 
     Raises:
-        LabelsError: the table or an image cannot be used, or look-alikes stand in different folds.
         BatchFractureError: a training failed; the others stay, and the same call goes on.
     """
-    dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
-    from training.pooled import evaluate_pooled  # noqa: PLC0415 - torch and ray take seconds to import
+    from training.pooled import evaluate_pooled  # noqa: PLC0415 - as above
 
     _make(report)
-    parts = _read(config, dealt, storage)
-    wanted = [number - 1 for number in only] or range(num_folds)
-    paths = tuple(_score_fold(config, parts, fold, storage, report) for fold in wanted)
-    return None if only else evaluate_pooled(paths, report, config.images)
+    wanted = [number - 1 for number in only] or range(len(folds_read.parts))
+    paths = tuple(_score_fold(folds_read, fold, report) for fold in wanted)
+    return None if only else evaluate_pooled(paths, report, folds_read.config.images)
 
 
-def deal(rows: Sequence[LabelledImage], *, num_folds: int, seed: int) -> list[list[LabelledImage]]:
-    """The folds, each row's split named after its fold, so that look-alikes in two folds are refused."""
-    return [
-        [replace(row, split=f"fold {number}") for row in fold]
-        for number, fold in enumerate(folds(rows, num_folds=num_folds, seed=seed), start=1)
-    ]
+def check_bundle(config: TrainingConfig) -> None:
+    """Refuse what no bundle of a fold could be written from, before hours are spent.
+
+    Raises:
+        ConfigError: the tested fold would choose the epoch, or `out` is taken.
+    """
+    if config.choose_epoch != "last":
+        raise ConfigError('--bundle: choose_epoch = "best" calibrates on another fold; set it to "last"')
+    check_out(config.out)
 
 
-def write_fold(config: TrainingConfig, storage: str, *, fold: int, num_folds: int, command: str) -> None:
+def write_fold(folds_read: Folds, fold: int, *, command: str) -> None:
     """Write the bundle of a fold's network at `config.out`; it is trained unless its checkpoints say so.
 
     Of the tested fold, one half of the groups calibrates and the other one reports, as `val` is halved.
 
     Args:
-        config: the recipe, with `choose_epoch = "last"`.
-        storage: where the fold's checkpoints are.
+        folds_read: of a recipe with `choose_epoch = "last"`.
         fold: counted from 0.
-        num_folds: as it was dealt.
         command: how to do it again.
-
-    Raises:
-        ConfigError: the tested fold chose the epoch, or some of it was learned from.
     """
-    if config.choose_epoch != "last":
-        raise ConfigError('--bundle: choose_epoch = "best" calibrates on another fold; set it to "last"')
-    dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
-    parts = parts_with_fold(dealt, fold, seed=config.split_seed)
     from training.fit import fit  # noqa: PLC0415 - as above
     from training.train import write_out  # noqa: PLC0415 - as above
 
-    folds_read = _read(config, dealt, storage)
-    whole = functools.reduce(lambda some, more: some.also(more), folds_read)
-    examples = {name: whole.only(rows) for name, rows in parts.by_name.items()}
-    named = _named(config, fold, num_folds)
-    served, metrics = fit(named, examples["train"], folds_read[fold], storage=storage)
-    record = {**parts.record, "fold": f"{fold + 1} of {num_folds}"}
+    config, folds_of = folds_read.config, folds_read.parts
+    split = parts_with_fold(folds_read.dealt, fold, seed=config.split_seed)
+    whole = functools.reduce(lambda some, more: some.also(more), folds_of)
+    examples = {name: whole.only(rows) for name, rows in split.by_name.items()}
+    served, metrics = fit(
+        folds_read.named(fold), examples["train"], folds_of[fold], storage=folds_read.storage
+    )
+    record = {**split.record, "fold": f"{fold + 1} of {len(folds_of)}"}
     write_out(served, config, examples, split=record, metrics=metrics, command=command)
 
 
-def parts_with_fold(dealt: Sequence[Sequence[LabelledImage]], fold: int, *, seed: int) -> Parts:
-    """One fold as `val`, halved, and all others as `train`.
-
-    Args:
-        dealt: of `deal`.
-        fold: counted from 0.
-        seed: of the halving.
-    """
-    rows = [
-        replace(row, split="val" if number == fold else "train")
-        for number, of_fold in enumerate(dealt)
-        for row in of_fold
-    ]
-    return parts_of(rows, seed=seed)
-
-
-def _read(config: TrainingConfig, dealt: Sequence[Sequence[LabelledImage]], storage: str) -> list[Examples]:
-    """The images of each fold."""
-    from training.decoded import read_cached  # noqa: PLC0415 - as above
-
-    examples = read_cached(
-        config.labels,
-        [row for fold in dealt for row in fold],
-        config.input,
-        Path(STORAGE if "://" in storage else storage) / "decoded",
-        allow_near_duplicates=config.allow_near_duplicates,
-    )
-    return [examples.only(fold) for fold in dealt]
-
-
-def _named(config: TrainingConfig, fold: int, num_folds: int) -> TrainingConfig:
-    return replace(config, name=f"{config.name}-fold-{fold + 1}-of-{num_folds}")
-
-
-def _score_fold(
-    config: TrainingConfig, parts: Sequence[Examples], fold: int, storage: str, report: Path
-) -> Path:
+def _score_fold(folds_read: Folds, fold: int, report: Path) -> Path:
     """Train one fold, unless its checkpoints say that it is done, and write its scores."""
     import pyarrow as pa  # noqa: PLC0415 - as above
 
@@ -209,13 +156,14 @@ def _score_fold(
     from training.score_table import score_table  # noqa: PLC0415 - as above
     from training.state import served_logits  # noqa: PLC0415 - as above
 
+    config, parts = folds_read.config, folds_read.parts
     test = parts[fold]
     others = [parts[(fold + further) % len(parts)] for further in range(1, len(parts))]
     calibration = others.pop(0) if config.choose_epoch == "best" else None
     train = functools.reduce(lambda some, more: some.also(more), others)
     print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
-    named = _named(config, fold, len(parts))
-    served, _ = fit(named, train, calibration or test, storage=storage)  # with "last", no epoch is chosen
+    # With "last", no epoch is chosen by what is tested.
+    served, _ = fit(folds_read.named(fold), train, calibration or test, storage=folds_read.storage)
     scores = [
         score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
         for of, part in ((test, "test"), (calibration, "calibration"))
