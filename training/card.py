@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from training.card_figures import Fields, bullets, counted, measured
 
 _HEAD = """\
@@ -39,7 +41,7 @@ _TRAINING = """\
 - Recipe: {epochs} epochs of AdamW (peak {learning_rate:g}, weight decay {weight_decay:g}), batches of \
 {batch_size}, linear warm-up then half a cosine, {precision} activations, a fractured image's loss weighted \
 {positive_weight:g}; flips, small affine maps and changes of light; running average of the weights \
-({ema_decay:g} a step). {epoch_taken}
+({ema_decay:g} a step). {epoch_taken}{soup}
 - Cost: {minutes:.0f} minutes on {machine}.
 - Again: `{command}`
 - Code: batch-fracture {code_version}, sha256 `{code_sha256:.16}`; labels sha256 `{labels_sha256:.16}`."""
@@ -47,6 +49,8 @@ _TRAINING = """\
 _MIRRORED = ", and so is the mirror image: every answer is the mean over both"
 _EPOCH = "Epoch {epoch} was taken: its AUROC on the calibration half was the highest."
 _LAST_EPOCH = "The last epoch was taken as it was; none was chosen."
+
+_SOUP = " The weights are the mean of {number} such trainings; the others had {shown}."
 
 _LIMITS = """\
 ## Limits
@@ -97,8 +101,20 @@ def _trained(training: Fields) -> str:
             **training,
             "source": training["source"]["name"],
             "train": counted(training["counts"]["train"]),
+            "soup": _soup(training["recipe"].get("soup", ())),
             "epoch_taken": _EPOCH.format(**training) if _was_chosen(training) else _LAST_EPOCH,
         }
+    )
+
+
+def _soup(others: Sequence[Fields]) -> str:
+    """What the further trainings had of their own."""
+    return _SOUP.format(number=len(others) + 1, shown="; ".join(map(_shown, others))) if others else ""
+
+
+def _shown(table: Fields) -> str:
+    return ", ".join(
+        _shown(value) if isinstance(value, dict) else f"{key} {value}" for key, value in table.items()
     )
 
 

@@ -128,6 +128,9 @@ class TrainingConfig:
     """Dropout before the head."""
     drop_path_rate: float = 0.1
     """Stochastic depth."""
+    soup: tuple[dict[str, Any], ...] = ()
+    """Further trainings, each with its own values of some keys (`soup.MAY_DIFFER`): the model has the mean of
+    all their weights."""
     precision: str = "bf16"
     """Of activations in training: `bf16` (autocast, weights stay fp32) or `fp32`. Scores are always fp32."""
     seed: int = 0
@@ -212,7 +215,10 @@ def read_config(path: Path, **overrides: Any) -> TrainingConfig:
         raise ConfigError(f"--config {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigError(f"--config {path}: not TOML: {error}") from error
-    table |= {key: value for key, value in overrides.items() if value is not None}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    table |= given
+    if given and "soup" in table:
+        table["soup"] = [{key: part[key] for key in part if key not in given} for part in table["soup"]]
     try:
         return config_from(table)
     except ConfigError as error:

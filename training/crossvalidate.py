@@ -16,6 +16,7 @@ from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.dealt import Folds, parts_with_fold, read_folds
+from training.soup import fit_all, members
 from training.train import STORAGE, check_out
 
 _EPILOG = """\b
@@ -78,6 +79,7 @@ def main(
                 raise ConfigError(f"{flag} {max(numbers)}: there are only {num_folds} folds")
         if bundle:
             check_bundle(config)
+        members(config)  # refuses before hours of work
         folds_read = read_folds(config, storage, num_folds=num_folds)
         found = cross_validate(folds_read, report, only=only)
         if bundle:
@@ -133,14 +135,13 @@ def write_fold(folds_read: Folds, fold: int, *, command: str) -> None:
         fold: counted from 0.
         command: how to do it again.
     """
-    from training.fit import fit  # noqa: PLC0415 - as above
     from training.train import write_out  # noqa: PLC0415 - as above
 
     config, folds_of = folds_read.config, folds_read.parts
     split = parts_with_fold(folds_read.dealt, fold, seed=config.split_seed)
     whole = functools.reduce(lambda some, more: some.also(more), folds_of)
     examples = {name: whole.only(rows) for name, rows in split.by_name.items()}
-    served, metrics = fit(
+    served, metrics = fit_all(
         folds_read.named(fold), examples["train"], folds_of[fold], storage=folds_read.storage
     )
     record = {**split.record, "fold": f"{fold + 1} of {len(folds_of)}"}
@@ -152,7 +153,6 @@ def _score_fold(folds_read: Folds, fold: int, report: Path) -> Path:
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     from batch_fracture.results import parquet  # noqa: PLC0415 - as above
-    from training.fit import fit  # noqa: PLC0415 - as above
     from training.score_table import score_table  # noqa: PLC0415 - as above
     from training.state import served_logits  # noqa: PLC0415 - as above
 
@@ -163,7 +163,7 @@ def _score_fold(folds_read: Folds, fold: int, report: Path) -> Path:
     train = functools.reduce(lambda some, more: some.also(more), others)
     print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
     # With "last", no epoch is chosen by what is tested.
-    served, _ = fit(folds_read.named(fold), train, calibration or test, storage=folds_read.storage)
+    served, _ = fit_all(folds_read.named(fold), train, calibration or test, storage=folds_read.storage)
     scores = [
         score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
         for of, part in ((test, "test"), (calibration, "calibration"))

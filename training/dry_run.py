@@ -13,6 +13,7 @@ from batch_fracture.errors import ConfigError
 from training.batches import Labelled, load_batch
 from training.config import TrainingConfig
 from training.inputs import NO_BOXES, decode_images
+from training.soup import members
 from training.split import Parts
 from training.state import TrainingState
 
@@ -45,10 +46,11 @@ def rehearse(config: TrainingConfig, parts: Parts) -> list[str]:
     inputs_bytes = len(rows) * config.input_size**2
     # Inputs lie in this process and in Ray's object store.
     needed = config.workers * step_bytes + (0 if capacity.gpu else 2 * inputs_bytes)
-    minutes = config.epochs * (num_train // config.batch_size) * step_s / 60
+    epochs = sum(member.epochs for member in members(config))
+    minutes = epochs * (num_train // config.batch_size) * step_s / 60
     lines = [
         f"images: {len(rows):,}, {inputs_bytes / _GIB:.2f} GiB decoded, {decode_s:.0f} s the first time",
-        f"one step: {step_s:.2f} s on {capacity.name}; {config.epochs} epochs in about {minutes:.0f} min",
+        f"one step: {step_s:.2f} s on {capacity.name}; {epochs} epochs in about {minutes:.0f} min",
         f"memory: about {needed / _GIB:.1f} GiB of {capacity.free / _GIB:.1f} GiB free on {capacity.name}",
     ]
     if needed > capacity.free:

@@ -16,6 +16,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
     "float": ((int, float), float),
     "Path": ((str, Path), Path),
     "tuple[str, ...]": ((list, tuple), tuple),
+    "tuple[dict[str, Any], ...]": ((list, tuple), tuple),
 }
 """Declared type: what TOML may give for it, and how that becomes one."""
 

@@ -12,6 +12,7 @@ from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.labels import read_labels, table_problems
 from training.problems import refuse
+from training.soup import fit_all, members
 from training.split import Parts, parts_of, with_split
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def train(config: TrainingConfig, storage: str, *, command: str) -> None:
     check_out(config.out)
     parts = split(config)
     # torch, ray and timm take seconds to import: --help and a wrong key do not wait for them.
-    from training.fit import fit  # noqa: PLC0415
     from training.network import new_network  # noqa: PLC0415
 
-    new_network(config)  # refuses before hours of work
+    for member in members(config):
+        new_network(member)  # refuses before hours of work
     examples = read_parts(config, parts, storage)
-    served, metrics = fit(config, examples["train"], examples["calibration"], storage=storage)
+    served, metrics = fit_all(config, examples["train"], examples["calibration"], storage=storage)
     write_out(served, config, examples, split=parts.record, metrics=metrics, command=command)
 
 
