@@ -19,8 +19,6 @@ from batch_fracture.codes import Status
 from batch_fracture.engines import open_engine
 
 _ANSWER = pa.schema([*schema.UNIT_FILE, *schema.WORK])
-MAX_BATCH = 32
-"""Images per forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +89,14 @@ class FractureClassifier:
         }
 
     def _logits(self, pixels: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-        size = self._bundle.input.size
+        size, count = self._bundle.input.size, self._engine.batch_size
         logits = [
             self._engine(
-                np.stack(
-                    [np.frombuffer(p.as_buffer(), np.uint8) for p in pixels[at : at + MAX_BATCH]]
-                ).reshape(-1, size, size)
+                np.stack([np.frombuffer(p.as_buffer(), np.uint8) for p in pixels[at : at + count]]).reshape(
+                    -1, size, size
+                )
             )
-            for at in range(0, len(pixels), MAX_BATCH)
+            for at in range(0, len(pixels), count)
         ]
         return np.concatenate(logits) if logits else np.empty(0, np.float32)
 

@@ -113,8 +113,6 @@ class Workers:
             "compute": ActorPoolStrategy(
                 size=self.num_classifiers,
                 max_tasks_in_flight_per_actor=4,
-                # One classifies while Ray takes in the next block and hands the last one on.
-                max_concurrent_calls_per_actor=2,
             ),
             "num_cpus": self.cpus_per_classifier,
             "num_gpus": self.gpus_per_classifier,

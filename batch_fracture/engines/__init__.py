@@ -34,6 +34,8 @@ class Engine(Protocol):
 
     name: str
     on_gpu: bool
+    batch_size: int
+    """Images of one forward pass at which it is fastest."""
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""

@@ -31,6 +31,7 @@ class TorchEngine:
         torch.set_num_threads(num_threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.on_gpu = self._device.type == "cuda"
+        self.batch_size = 128 if self.on_gpu else 32
         if precision in ("fp16", "tf32") and self._device.type == "cpu":
             raise ConfigError(f"engine {self.name} needs a GPU; use --engine openvino-fp32")
         self._tf32 = precision == "tf32"
