@@ -110,10 +110,7 @@ class Workers:
     def of_classifiers(self) -> dict[str, Any]:
         """What Ray Data is told of their number and needs."""
         return {
-            "compute": ActorPoolStrategy(
-                size=self.num_classifiers,
-                max_tasks_in_flight_per_actor=4,
-            ),
+            "compute": ActorPoolStrategy(size=self.num_classifiers, max_tasks_in_flight_per_actor=4),
             "num_cpus": self.cpus_per_classifier,
             "num_gpus": self.gpus_per_classifier,
         }
