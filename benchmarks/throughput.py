@@ -128,7 +128,7 @@ def _mixed(options: argparse.Namespace) -> dict[str, Any]:
     medians = {kind: statistics.median(values) for kind, values in seconds.items()}
     parts = sum(median for kind, median in medians.items() if kind != "together")
     print(
-        f"\n{_MIXED_IMAGES} files of each kind, 2500 x 2048; seconds without those for 5 files; goal 1.25 of the sum"
+        f"\n{_MIXED_IMAGES} files of each kind, 2500 x 2048; seconds beyond a run of 5; goal 1.25 of the sum"
     )
     measuring.show(
         ["files", "seconds", "of the sum"],
