@@ -24,11 +24,11 @@ from batch_fracture.errors import ConfigError
 from batch_fracture.preprocess import letterbox
 from benchmarks import measuring
 from training.contents import read_image
-from training.evaluate import compare_engines
+from training.evaluate import compare_engines, logits_of
 from training.inputs import decode_images
 from training.labels import LabelledImage, read_labels
 
-_BATCH, _TIMED = 32, 256
+_TIMED = 256
 _WHOLE = "whole images, openvino-fp32"
 
 
@@ -41,9 +41,9 @@ def main() -> None:
     rows = read_labels(options.labels, options.images)
     pixels_NSS = decode_images(options.labels, rows, bundle.input).pixels_NSS
     opened = dict(_opened(bundle))
-    logits = {name: _all(engine, pixels_NSS) for name, engine in opened.items()}
+    logits = {name: logits_of(engine, pixels_NSS) for name, engine in opened.items()}
     rates = _rates(opened, pixels_NSS, options.repeats)
-    logits[_WHOLE] = _all(opened[engines.OPENVINO_FP32], _decoded_whole(rows, bundle))
+    logits[_WHOLE] = logits_of(opened[engines.OPENVINO_FP32], _decoded_whole(rows, bundle))
     label_N = np.array([row.label for row in rows], np.float32)
     found = compare_engines(bundle, label_N, logits)["others"]
     print(f"\n{bundle.name} at {bundle.input.size}, {len(rows):,} radiographs, one thread")
@@ -78,11 +78,6 @@ def _opened(bundle: Bundle) -> list[tuple[str, engines.Engine]]:
     return found
 
 
-def _all(engine: engines.Engine, pixels_NSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    batches = (pixels_NSS[at : at + _BATCH] for at in range(0, len(pixels_NSS), _BATCH))
-    return np.concatenate([engine(pixels_BSS) for pixels_BSS in batches])
-
-
 def _rates(
     opened: dict[str, engines.Engine], pixels_NSS: npt.NDArray[np.uint8], repeats: int
 ) -> dict[str, list[float]]:
@@ -91,7 +86,7 @@ def _rates(
     for _ in range(repeats):
         for name, engine in opened.items():
             began_s = time.perf_counter()
-            _all(engine, pixels_NSS[:_TIMED])
+            logits_of(engine, pixels_NSS[:_TIMED])
             rates[name].append(min(_TIMED, len(pixels_NSS)) / (time.perf_counter() - began_s))
     return rates
 

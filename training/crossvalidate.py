@@ -106,7 +106,7 @@ def cross_validate(folds_read: Folds, report: Path, *, only: Sequence[int] = ())
     Raises:
         BatchFractureError: a training failed; the others stay, and the same call goes on.
     """
-    from training.pooled import evaluate_pooled  # noqa: PLC0415 - as above
+    from training.pooled import evaluate_pooled  # noqa: PLC0415 - torch and ray take seconds to import
 
     _make(report)
     wanted = [number - 1 for number in only] or range(len(folds_read.parts))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from batch_fracture.bundle import DEFAULT, Bundle, open_bundle, sha256_of
 from batch_fracture.cli_options import JSON
-from batch_fracture.engines import OPENVINO_FP32, open_engine
+from batch_fracture.engines import OPENVINO_FP32, Engine, open_engine
 from batch_fracture.errors import BatchFractureError
 from batch_fracture.statistics import auroc
 from training.figures import figures, in_words, scored
@@ -167,9 +167,14 @@ def engine_logits(
     bundle: Bundle, engine: str, examples: Examples, *, num_threads: int | None = None
 ) -> Values:
     """Raw logits, float32 (N,), from one engine; without `num_threads` it takes every CPU."""
-    run = open_engine(engine, bundle, num_threads=num_threads or os.cpu_count() or 1)
-    starts = range(0, len(examples.pixels_NSS), _BATCH)
-    return np.concatenate([run(examples.pixels_NSS[start : start + _BATCH]) for start in starts])
+    opened = open_engine(engine, bundle, num_threads=num_threads or os.cpu_count() or 1)
+    return logits_of(opened, examples.pixels_NSS)
+
+
+def logits_of(engine: Engine, pixels_NSS: npt.NDArray[np.uint8]) -> Values:
+    """Raw logits, float32 (N,), of inputs, uint8 (N, S, S), by an engine that is open already."""
+    starts = range(0, len(pixels_NSS), _BATCH)
+    return np.concatenate([engine(pixels_NSS[start : start + _BATCH]) for start in starts])
 
 
 def compare_engines(bundle: Bundle, label_N: Values, logits: Mapping[str, Values]) -> dict[str, Any]:
