@@ -87,7 +87,7 @@ def test_every_image_is_tested_once_and_a_second_call_trains_nothing(tmp_path: P
     assert first.output.count("epoch 1/1") == 1  # the other two were trained before
     found = json.loads(first.output.splitlines()[-1])
     assert (found["images"], [fold["images"] for fold in found["folds"]]) == (64, [22, 22, 20])
-    assert [fold["calibrations"][0]["images"] for fold in found["folds"]] == [22, 20, 22]
+    assert [fold["calibration"]["images"] for fold in found["folds"]] == [22, 20, 22]
     tests = []
     for number in range(1, FOLDS + 1):
         scores = pyarrow.parquet.read_table(tmp_path / "report" / f"fold-{number}.parquet").to_pylist()

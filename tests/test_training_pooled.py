@@ -19,12 +19,14 @@ IMAGES, FOLDS = 240, 3
 
 
 def drawn(*, calibration: bool = False, seed: int = 0) -> pa.Table:
-    """Folds whose networks answer on scales of their own; groups of two; a fifth calibrates, if asked for."""
+    """Groups of two; with `calibration`, a fifth has that part and folds answer on scales of their own."""
     random = np.random.default_rng(seed)
     number_N = np.arange(IMAGES)
     group_N, fold_N = number_N // 2, number_N // 2 % FOLDS
     label_N = (random.random(IMAGES) < 0.3).astype(int)
-    logit_N = (random.normal(2 * label_N, 1.0) - 1.5) * (1 + fold_N) + 6 * fold_N
+    logit_N = random.normal(2 * label_N, 1.0) - 1.5
+    if calibration:
+        logit_N = logit_N * (1 + fold_N) + 6 * fold_N
     part_N = np.where(calibration & (group_N // FOLDS % 5 == 0), "calibration", "test")
     columns = {
         "image_uri": [f"{number}.png" for number in number_N],
@@ -57,8 +59,8 @@ def test_a_label_has_no_say_in_the_answers_on_its_own_group(calibration: bool, i
     np.testing.assert_array_equal(one.probability_N[same_N], two.probability_N[same_N])
     for name, calls in one.calls.items():
         np.testing.assert_array_equal(calls.called_N[same_N], two.calls[name].called_N[same_N])
-    if not calibration:  # it does have one in the other half of its fold
-        assert (one.probability_N != two.probability_N).sum() > 20
+    if not calibration:  # it does have one in the other folds
+        assert (one.probability_N != two.probability_N).sum() > IMAGES / FOLDS
 
 
 def test_each_fold_is_calibrated_on_its_own_calibration_rows() -> None:
@@ -76,20 +78,34 @@ def test_each_fold_is_calibrated_on_its_own_calibration_rows() -> None:
         called = of.calls["balanced"].called_N[fold_N[test_N] == fold]
         np.testing.assert_array_equal(called, probability >= np.float32(points["balanced"].threshold))
         said = folds[fold]
-        assert said["calibrations"][0]["slope"] == fitted.slope
-        assert said["calibrations"][0]["images"] == fit_N.sum()
+        assert said["calibration"]["slope"] == fitted.slope
+        assert said["calibration"]["images"] == fit_N.sum()
         expected = roc_auc_score(label_N[use_N], logit_N[use_N])
         assert (said["images"], said["auroc"]["value"]) == (use_N.sum(), pytest.approx(expected))
 
 
 def test_scales_of_their_own_are_brought_together() -> None:
     """Raw logits of these folds cannot be compared; calibrated probabilities can."""
-    table = drawn()
+    table = drawn(calibration=True)
     of, folds = pooled(table)
-    raw = roc_auc_score(of.label_N, table["logit"].to_numpy())
+    raw = roc_auc_score(of.label_N, table["logit"].to_numpy()[of.row_N])
     together = roc_auc_score(of.label_N, of.probability_N)
     assert raw < 0.8 < together
     assert together == pytest.approx(np.mean([fold["auroc"]["value"] for fold in folds]), abs=0.03)
+
+
+def test_a_fold_without_calibration_rows_is_calibrated_on_the_other_folds() -> None:
+    table = drawn()
+    of, folds = pooled(table)
+    label_N, logit_N = table["label"].to_numpy().astype(np.float32), table["logit"].to_numpy()
+    fold_N = table["fold"].to_numpy()
+    for fold in range(FOLDS):
+        fitted = fit_platt(label_N[fold_N != fold], logit_N[fold_N != fold])
+        expected = fitted.probability(logit_N[fold_N == fold])
+        np.testing.assert_array_equal(of.probability_N[fold_N == fold], expected)
+        assert folds[fold]["calibration"]["images"] == (fold_N != fold).sum()
+    with pytest.raises(ScoresError, match=r"fold 1 needs images of both labels .* further folds"):
+        pooled(table.filter(pa.array(fold_N == 1)))
 
 
 @pytest.mark.parametrize("part", ["test", "calibration"])

@@ -67,8 +67,8 @@ def main(
 
     Folds are dealt by group, stratified by label and region; the table's own splits do not count. Each fold
     is tested once. With choose_epoch = "best", the fold after it calibrates and chooses the epoch, and all
-    others are learned from; with "last", all others are learned from, and calibration is fitted on one
-    half of the tested groups for the other half. The same command goes on where it was interrupted.
+    others are learned from; with "last", all others are learned from, and calibration is fitted on what
+    the other folds test. The same command goes on where it was interrupted.
     """
     from training.evaluate import said  # noqa: PLC0415 - with the engines
 

@@ -22,8 +22,6 @@ from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points,
 from training.figures import Calls, Scored, figures
 from training.score_table import ScoresError, read_scores
 
-_SEED = 0
-"""Of the halving of a fold that brings no images to calibrate on."""
 _EPILOG = """\b
 Example:
   python -m training.pooled fold-0.parquet fold-1.parquet fold-2.parquet --report /tmp/pooled
@@ -48,8 +46,8 @@ def main(scores: tuple[Path, ...], report: Path, images: Path | None, *, as_json
 
     SCORES are Parquet or CSV files with the columns image_uri, label, group, fold, logit and, when known,
     region and part (`test` or `calibration`). Each fold is calibrated, and its operating points are chosen,
-    on its own rows of part `calibration`; without any, on one half of its groups for the other half, and the
-    other way round. No image has a say in its own probability.
+    on its own rows of part `calibration`; without any, on the tested rows of the other folds. No image has a
+    say in its own probability.
     """
     from training.evaluate import said  # noqa: PLC0415 - with the engines
 
@@ -111,7 +109,7 @@ def pooled(table: pa.Table) -> tuple[Scored, list[dict[str, Any]]]:
         calibrated it.
 
     Raises:
-        ScoresError: a fold, or a half of one, lacks one of the labels.
+        ScoresError: a fold, or what calibrates it, lacks one of the labels.
     """
     column = {name: np.array(table[name].to_pylist()) for name in table.column_names}
     label_N, logit_N = column["label"].astype(np.float32), column["logit"].astype(np.float32)
@@ -121,40 +119,28 @@ def pooled(table: pa.Table) -> tuple[Scored, list[dict[str, Any]]]:
     folds = []
     for fold in np.unique(column["fold"][test_N]).tolist():
         in_fold_N = column["fold"] == fold
-        _both_labels(label_N[in_fold_N & test_N], fold)
-        fits = []
-        for fit_N, use_N in _uses(column, in_fold_N, test_N):
-            _both_labels(label_N[fit_N], fold)
-            calibration, points = _fit(label_N[fit_N], logit_N[fit_N])
-            probability_N[use_N] = calibration.probability(logit_N[use_N])
-            for name, at in points.items():
-                called_N = called.setdefault(name, np.zeros(len(table), np.bool_))
-                called_N[use_N] = probability_N[use_N] >= np.float32(at.threshold)
-            thresholds = {name: at.threshold for name, at in points.items()}
-            fits.append({"images": int(fit_N.sum()), **asdict(calibration), "thresholds": thresholds})
-        of = in_fold_N & test_N
-        folds.append(_described(fold, label_N[of], logit_N[of], column["group"][of], fits))
+        of, fit_N = in_fold_N & test_N, _calibrates(in_fold_N, test_N)
+        for rows_N in (of, fit_N):
+            _both_labels(label_N[rows_N], fold)
+        calibration, points = _fit(label_N[fit_N], logit_N[fit_N])
+        probability_N[of] = calibration.probability(logit_N[of])
+        for name, at in points.items():
+            called_N = called.setdefault(name, np.zeros(len(table), np.bool_))
+            called_N[of] = probability_N[of] >= np.float32(at.threshold)
+        thresholds = {name: at.threshold for name, at in points.items()}
+        fit = {"images": int(fit_N.sum()), **asdict(calibration), "thresholds": thresholds}
+        folds.append(_described(fold, label_N[of], logit_N[of], column["group"][of], fit))
     return _scored(column, test_N, probability_N, called), folds
 
 
-def _uses(
-    column: dict[str, npt.NDArray[Any]], in_fold_N: npt.NDArray[np.bool_], test_N: npt.NDArray[np.bool_]
-) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Of one fold: which rows fit, and which rows that is used for; no group is in both."""
-    fit_N, use_N = in_fold_N & ~test_N, in_fold_N & test_N
-    if fit_N.any():
-        return [(fit_N, use_N)]
-    one_N = use_N & _first_half(column["group"], use_N)
-    other_N = use_N & ~one_N
-    return [(one_N, other_N), (other_N, one_N)]
+def _calibrates(in_fold_N: npt.NDArray[np.bool_], test_N: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The rows that calibrate a fold: its own that it does not test, else what the other folds test.
 
-
-def _first_half(group_N: npt.NDArray[np.str_], use_N: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Rows of groups with half of the images; not balanced by label, so that no label has a say in it."""
-    groups, sizes = np.unique(group_N[use_N], return_counts=True)
-    order = np.random.default_rng(_SEED).permutation(len(groups))
-    num_first = max(1, int(np.searchsorted(np.cumsum(sizes[order]), sizes.sum() / 2)))
-    return np.isin(group_N, groups[order[:num_first]])
+    Not a part of the fold for its rest: each part's own labels would then push its probabilities the other
+    way, which costs the pooled area much (Airola et al., see `_within_folds`).
+    """
+    own_N = in_fold_N & ~test_N
+    return own_N if own_N.any() else ~in_fold_N & test_N
 
 
 def _fit(label_N: Values, logit_N: Values) -> tuple[Calibration, dict[str, OperatingPoint]]:
@@ -165,12 +151,13 @@ def _fit(label_N: Values, logit_N: Values) -> tuple[Calibration, dict[str, Opera
 def _both_labels(label_N: Values, fold: int) -> None:
     if set(label_N.tolist()) != {0.0, 1.0}:
         raise ScoresError(
-            f"scores: fold {fold} needs images of both labels to be measured and to be calibrated"
+            f"scores: fold {fold} needs images of both labels to be measured, and others to be calibrated: "
+            "further folds, or rows of part `calibration`"
         )
 
 
 def _described(
-    fold: int, label_N: Values, logit_N: Values, group_N: npt.NDArray[np.str_], fits: list[dict[str, Any]]
+    fold: int, label_N: Values, logit_N: Values, group_N: npt.NDArray[np.str_], fit: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "fold": fold,
@@ -178,7 +165,7 @@ def _described(
         "fractured": int(label_N.sum()),
         "groups": len(set(group_N.tolist())),
         "auroc": asdict(auroc(label_N, logit_N)),
-        "calibrations": fits,
+        "calibration": fit,
     }
 
 
