@@ -120,17 +120,12 @@ def _repeated(count: int) -> Iterator[npt.NDArray[np.uint16]]:
 
 
 def _write_bundle(folder: Path, input_size: int) -> None:
-    from safetensors.torch import load_file  # noqa: PLC0415 - torch takes seconds to import
-
-    from batch_fracture.bundle import FILES, open_bundle, sha256_of  # noqa: PLC0415 - as above
-    from batch_fracture.engines.network import bundled_network  # noqa: PLC0415 - as above
+    from batch_fracture.bundle import FILES, open_bundle, sha256_of  # noqa: PLC0415 - as below
+    from batch_fracture.engines.network import network_of  # noqa: PLC0415 - torch takes seconds to import
     from training.export import write_weights  # noqa: PLC0415 - as above
 
     shipped = open_bundle("fracatlas-lite0")
-    served = bundled_network(shipped.architecture, head=shipped.head, mean=shipped.mean, std=shipped.std)
-    weights = load_file(shipped.path / "model.safetensors")
-    served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    write_weights(served, folder, input_size=input_size)
+    write_weights(network_of(shipped), folder, input_size=input_size)
     (folder / "MODEL_CARD.md").write_text(
         "For benchmarks: the graph has another input than it was trained on.\n"
     )

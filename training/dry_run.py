@@ -35,7 +35,7 @@ def rehearse(config: TrainingConfig, parts: Parts) -> list[str]:
         LabelsError: one of the images tried cannot be read.
         ConfigError: the recipe does not fit the network, the images or the machine's memory.
     """
-    rows, num_train = parts.rows, len(parts.train)
+    trainings, rows, num_train = members(config), parts.rows, len(parts.train)
     if num_train < config.batch_size:
         raise ConfigError(f"batch_size = {config.batch_size}: there are only {num_train} training images")
     chosen = np.linspace(0, len(rows) - 1, min(_TRIED_IMAGES, len(rows))).astype(int)
@@ -46,7 +46,7 @@ def rehearse(config: TrainingConfig, parts: Parts) -> list[str]:
     inputs_bytes = len(rows) * config.input_size**2
     # Inputs lie in this process and in Ray's object store.
     needed = config.workers * step_bytes + (0 if capacity.gpu else 2 * inputs_bytes)
-    epochs = sum(member.epochs for member in members(config))
+    epochs = sum(training.epochs for training in trainings)
     minutes = epochs * (num_train // config.batch_size) * step_s / 60
     lines = [
         f"images: {len(rows):,}, {inputs_bytes / _GIB:.2f} GiB decoded, {decode_s:.0f} s the first time",

@@ -27,7 +27,6 @@ from training.labels import LabelledImage, LabelsError, read_labels
 from training.score_table import score_table
 from training.split import parts_of
 
-_BATCH = 32
 _IN_WORDS = {
     "all": "all images of the table",
     "train": "training images",
@@ -172,9 +171,10 @@ def engine_logits(
 
 
 def logits_of(engine: Engine, pixels_NSS: npt.NDArray[np.uint8]) -> Values:
-    """Raw logits, float32 (N,), of inputs, uint8 (N, S, S), by an engine that is open already."""
-    starts = range(0, len(pixels_NSS), _BATCH)
-    return np.concatenate([engine(pixels_NSS[start : start + _BATCH]) for start in starts])
+    """Raw logits, float32 (N,), of inputs, uint8 (N, S, S), by an open engine, as runs feed it."""
+    count = engine.batch_size
+    starts = range(0, len(pixels_NSS), count)
+    return np.concatenate([engine(pixels_NSS[start : start + count]) for start in starts])
 
 
 def compare_engines(bundle: Bundle, label_N: Values, logits: Mapping[str, Values]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import timm
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from batch_fracture.bundle import Bundle
 from batch_fracture.errors import ConfigError
 
 STRIDES = (16, 32)
@@ -143,6 +145,16 @@ def bundled_network(
     if head == "evidence":
         network = EvidenceNetwork(network)
     return ServedNetwork(network, mean=mean, std=std, mirror=mirror).eval()
+
+
+def network_of(bundle: Bundle) -> ServedNetwork:
+    """A bundle's network with its weights, fp32 on the CPU, in evaluation mode."""
+    served = bundled_network(
+        bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std, mirror=bundle.mirror
+    )
+    weights = load_file(bundle.path / "model.safetensors")
+    served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return served
 
 
 def _normalised(convolution: nn.Conv2d) -> nn.Sequential:

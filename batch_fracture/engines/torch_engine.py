@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 
 from batch_fracture.bundle import Bundle
-from batch_fracture.engines.network import bundled_network
+from batch_fracture.engines.network import network_of
 from batch_fracture.errors import ConfigError
 
 _DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,12 +37,8 @@ class TorchEngine:
             raise ConfigError(f"engine {self.name} needs a GPU; use --engine openvino-fp32")
         self._tf32 = precision == "tf32"
         self._dtype = _DTYPES[precision]
-        served = bundled_network(
-            bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std, mirror=bundle.mirror
-        )
-        weights = load_file(bundle.path / "model.safetensors")
-        served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-        self._served = served.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        served: Any = network_of(bundle)
+        self._served = served.to(device=self._device, memory_format=torch.channels_last)
         self._bundle = bundle
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
