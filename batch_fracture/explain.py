@@ -33,7 +33,7 @@ class Watch:
     """Of the driver's steps: `plan`, `start`, `keep`, `commit`, each of wall time."""
     busy_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Of the workers' stages: CPU time for `decode` and, on CPUs, `infer`; wall time for `fetch`, for `wait`,
-    of images between decode and infer, and on GPUs for `infer`."""
+    of images between tasks that decode and GPUs that infer, and on GPUs for `infer`."""
     images_of: Counter[str] = field(default_factory=Counter)
     """Images classified by node."""
     cores: int = 0
@@ -116,7 +116,7 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
         "total_s": total_s,
         "reading_s": watch.steady_s,
         "steady_images_per_s": watch.steady_images_per_s,
-        "images_waiting_for_infer": watch.busy_s["wait"] / reading_s,
+        "images_waiting_for_infer": watch.busy_s["wait"] / reading_s if watch.on_gpu else None,
         "nodes": dict(watch.images_of),
         "stages": stages,
         "bound": bound,
@@ -184,10 +184,10 @@ def as_lines(found: dict[str, Any]) -> list[str]:
         )
     steady = found["steady_images_per_s"]
     speed = f"{steady:,.1f} images/s from the first block to the last; " if steady else ""
-    nodes = len(found["nodes"])
+    waiting, nodes = found["images_waiting_for_infer"], len(found["nodes"])
+    queued = "" if waiting is None else f"{waiting:,.0f} decoded images waiting on average; "
     lines += [
-        f"    {speed}{found['images_waiting_for_infer']:,.0f} decoded images waiting on average; "
-        f"{nodes} node{'s' * (nodes != 1)}",
+        f"    {speed}{queued}{nodes} node{'s' * (nodes != 1)}",
         f"    {found['bound']}-bound: {found['advice']}",
     ]
     return lines

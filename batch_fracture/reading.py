@@ -121,7 +121,7 @@ class Reading:
         on_gpu = engines.on_gpu(run.engine) and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
-        self._watch.begin(cores=resources.num_cpus, classifiers=workers.num_classifiers, on_gpu=on_gpu)
+        self._watch.begin(cores=resources.num_cpus, classifiers=workers.num_actors, on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
         try:
             for rows in _batches_while(self._goes_on, dataset):

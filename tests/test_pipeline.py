@@ -10,9 +10,11 @@ from test_isolate import manifest
 
 from batch_fracture import schema
 from batch_fracture.bundle import Bundle
+from batch_fracture.classifier import FractureClassifier
 from batch_fracture.cluster import Resources
-from batch_fracture.pipeline import BLOCK_ROWS, Workers, build_dataset, fetch_and_decode
+from batch_fracture.pipeline import AT_A_TIME, BLOCK_ROWS, Reader, Workers, build_dataset, fetch_and_decode
 from batch_fracture.settings import ReadingSettings
+from batch_fracture.store import FROM_ENVIRONMENT
 
 
 def test_entries_become_rows_one_for_one(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:
@@ -39,15 +41,30 @@ def test_the_chain_gives_every_entry_back_once(
 
 
 @pytest.mark.parametrize("num_cpus", [1, 2, 7, 64])
-def test_classifiers_leave_cpus_to_the_tasks_that_feed_them(num_cpus: int) -> None:
-    workers = Workers.for_cluster(Resources(num_cpus=num_cpus, num_gpus=0), num_images=10**6, on_gpu=False)
-    left = num_cpus - workers.num_classifiers * workers.cpus_per_classifier
-    assert left >= workers.cpus_per_task
+def test_one_reader_for_each_core_and_no_more_than_blocks(num_cpus: int) -> None:
+    cluster = Resources(num_cpus=num_cpus, num_gpus=0)
+    many = Workers.for_cluster(cluster, num_images=10**6, on_gpu=False)
+    assert (many.num_actors, many.cpus_per_actor, many.gpus_per_actor) == (num_cpus, 1, 0)
+    assert not many.decode_apart
+    assert Workers.for_cluster(cluster, num_images=BLOCK_ROWS, on_gpu=False).num_actors == 1
 
 
-def test_one_classifier_per_gpu_and_no_more_than_blocks() -> None:
+def test_one_classifier_for_each_gpu_leaves_all_cpus_to_the_tasks_that_feed_it() -> None:
     resources = Resources(num_cpus=16, num_gpus=4)
     many = Workers.for_cluster(resources, num_images=10**6, on_gpu=True)
-    assert (many.num_classifiers, many.gpus_per_classifier, many.cpus_per_classifier) == (4, 1, 0)
-    assert Workers.for_cluster(resources, num_images=10, on_gpu=True).num_classifiers == 1
-    assert Workers.for_cluster(resources, num_images=10, on_gpu=False).num_classifiers == 1
+    assert (many.num_actors, many.gpus_per_actor, many.cpus_per_actor) == (4, 1, 0)
+    assert many.decode_apart
+    assert Workers.for_cluster(resources, num_images=10, on_gpu=True).num_actors == 1
+
+
+def test_a_reader_answers_as_the_two_steps_apart(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:
+    draw(tmp_path, 2 * AT_A_TIME + 1)
+    (tmp_path / "image-0-00003.png").write_bytes(b"no image")
+    entries, spec, settings = manifest(tmp_path), tiny_bundle.input, ReadingSettings()
+    run = provenance(tiny_bundle)
+    together = Reader(run, spec, settings, FROM_ENVIRONMENT)(entries)
+    apart = FractureClassifier(run)(fetch_and_decode(entries, spec, settings))
+    told_by_the_clock = {"read_at", *(field.name for field in schema.WORK)}
+    kept = [name for name in apart.column_names if name not in told_by_the_clock]
+    assert together.schema.equals(apart.schema)
+    assert together.select(kept).combine_chunks().equals(apart.select(kept))

@@ -49,6 +49,7 @@ def test_a_fold_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
 def test_without_a_choice_of_epochs_all_other_folds_are_learned_from(tmp_path: Path) -> None:
     draw_images(tmp_path)
     config = write_recipe(tmp_path, workers=1, choose_epoch="last")
@@ -70,6 +71,7 @@ def test_without_a_choice_of_epochs_all_other_folds_are_learned_from(tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
 def test_every_image_is_tested_once_and_a_second_call_trains_nothing(tmp_path: Path) -> None:
     draw_images(tmp_path)
     config = write_recipe(tmp_path, workers=1, epochs=1)

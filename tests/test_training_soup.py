@@ -73,6 +73,7 @@ def test_the_card_says_what_was_averaged() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
 def test_the_model_has_the_mean_of_what_was_trained(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").touch()
     config = recipe(labels=tmp_path / "labels.csv", epochs=1, batch_size=4, soup=({"seed": 7},))
