@@ -29,8 +29,8 @@ from batch_fracture.settings import ReadingSettings
 from batch_fracture.store import FROM_ENVIRONMENT, Access
 
 BLOCK_ROWS = 128
-"""Images per task: a second or so of a core, 8 MB of inputs at 256 pixels, and what one crash makes read again.
-With 256 of them a run is 3 % faster."""
+"""Images per task: a second or so of a core, 8 MB of inputs at 256 pixels, and what one crash makes read
+again. With 256 of them a run is 3 % faster."""
 AT_A_TIME = 16
 """Images that a `Reader` decodes before it classifies them: they are still in the core's cache then."""
 MIN_MISSING, MISSING_SHARE = 100, 0.01

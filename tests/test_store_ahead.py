@@ -31,9 +31,9 @@ class SlowStore:
         return uri.encode()
 
 
-def entries(sizes: list[int]) -> list[dict[str, Any]]:
+def entries(sizes: list[int], *, below: str = "s3://b/") -> list[dict[str, Any]]:
     return [
-        {"image_uri": f"s3://b/{number}", "image_version": "e", "size_bytes": size}
+        {"image_uri": f"{below}{number}", "image_version": "e", "size_bytes": size}
         for number, size in enumerate(sizes)
     ]
 
@@ -53,6 +53,14 @@ def test_order_and_bounds(
     assert slow.most <= most
     assert slow.most_bytes <= most_bytes
     assert slow.most > 1 or sizes == [1, 900, 1, 900]
+
+
+def test_a_slow_disk_is_read_ahead_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = entries([1] * 10, below="/mnt/archive/")
+    slow = SlowStore({entry["image_uri"]: 1 for entry in given})
+    monkeypatch.setattr(ahead, "read_bytes", slow.read)
+    assert list(fetch_ahead(given)) == [entry["image_uri"].encode() for entry in given]
+    assert slow.most > 1
 
 
 def test_disk_and_bucket_mix_in_order(bucket: str, tmp_path: Path) -> None:

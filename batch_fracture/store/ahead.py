@@ -9,11 +9,12 @@ from typing import Any
 
 from batch_fracture.codes import Code
 from batch_fracture.errors import ImageError
-from batch_fracture.store.bucket import FROM_ENVIRONMENT, Access, is_bucket
+from batch_fracture.store.bucket import FROM_ENVIRONMENT, Access
 from batch_fracture.store.reading import read_bytes
 
 AT_ONCE = 16
-"""Fetches in flight per task: the wait for a bucket's first byte is many times the work of a fetch."""
+"""Fetches in flight per task: the wait for the first byte of a bucket, or of a disk across the network, is
+many times the work of a fetch."""
 AHEAD_BYTES = 256 * 2**20
 """Listed bytes in flight per task; a larger image goes alone."""
 
@@ -24,43 +25,33 @@ Entry = Mapping[str, Any]
 def fetch_ahead(entries: Sequence[Entry], access: Access = FROM_ENVIRONMENT) -> Iterator[bytes | ImageError]:
     """The content of each image, or why there is none, in the order of the entries.
 
-    Images of buckets are fetched by threads (obstore releases the GIL), those on disk when their turn comes.
+    Threads fetch them, and release the GIL while they wait.
 
     Args:
         entries: rows of `schema.MANIFEST`.
         access: how buckets are reached.
     """
-    if sum(is_bucket(entry["image_uri"]) for entry in entries) < 2:
+    if len(entries) < 2:
         yield from (_fetch(entry, access) for entry in entries)
         return
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
     flying: deque[tuple[int, Future[bytes | ImageError]]] = deque()
     try:
         upcoming = 0
-        for entry in entries:
+        for _ in entries:
             while upcoming < len(entries) and _may_start(flying, entries[upcoming]):
-                flying.append(_start(pool, entries[upcoming], access))
+                ahead = entries[upcoming]
+                flying.append((int(ahead["size_bytes"]), pool.submit(_fetch, ahead, access)))
                 upcoming += 1
-            yield flying[0][1].result() if is_bucket(entry["image_uri"]) else _fetch(entry, access)
+            yield flying[0][1].result()
             flying.popleft()  # only now: until then the caller holds its bytes
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _may_start(flying: deque[tuple[int, Future[bytes | ImageError]]], entry: Entry) -> bool:
-    size = _size_ahead(entry)
-    return not flying or (len(flying) < AT_ONCE and sum(ahead for ahead, _ in flying) + size <= AHEAD_BYTES)
-
-
-def _start(pool: ThreadPoolExecutor, entry: Entry, access: Access) -> tuple[int, Future[bytes | ImageError]]:
-    """Begin a fetch; an image on disk only holds its place in the row."""
-    if is_bucket(entry["image_uri"]):
-        return _size_ahead(entry), pool.submit(_fetch, entry, access)
-    return 0, Future()
-
-
-def _size_ahead(entry: Entry) -> int:
-    return int(entry["size_bytes"]) if is_bucket(entry["image_uri"]) else 0
+    together = sum(size for size, _ in flying) + int(entry["size_bytes"])
+    return not flying or (len(flying) < AT_ONCE and together <= AHEAD_BYTES)
 
 
 def _fetch(entry: Entry, access: Access) -> bytes | ImageError:
