@@ -1,7 +1,7 @@
 """Whether a run's driver needs more memory the longer it runs.
 
 Reads 30,000 and then 300,000 small images (hard links to a few hundred drawn ones) with a tiny model, and
-samples the driver's unique memory (USS) twice a second:
+samples the driver's unique memory (USS), and the raylet's resident one, object store and all, twice a second:
 
     python -m benchmarks.run_memory [--counts 30000,300000] [--json FILE]
 
@@ -13,6 +13,7 @@ and the slope over the second half in bytes per image. The peak comes with the c
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -40,6 +41,8 @@ class Sample:
     second: float
     uss_mib: float
     rss_mib: float
+    store_mib: float
+    """Resident memory of the raylet, whose object store is a mapped file."""
     rows: int
     """Rows in finished units."""
 
@@ -65,8 +68,9 @@ def main() -> None:
     header = [
         "images",
         "wall s",
-        "images/s",
+        "images/s, steady",
         *(f"USS quarter {number} MiB" for number in (1, 2, 3, 4)),
+        *(f"raylet quarter {number} MiB" for number in (1, 2, 3, 4)),
         "slope B/image",
         "USS peak MiB",
         "RSS peak MiB",
@@ -91,11 +95,15 @@ def draw_archive(folder: Path, count: int) -> Path:
 
 def _measure(archive: Path, results: Path, bundle: Path, count: int) -> dict[str, Any]:
     command = [*measuring.COMMAND, "run", str(archive), "--results", str(results), "--model", str(bundle)]
+    command += ["--explain", "--json"]
     began, samples = time.monotonic(), list[Sample]()
-    with subprocess.Popen(command, cwd=measuring.ROOT, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=measuring.ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         while process.poll() is None:
             samples += _sample(process.pid, results, time.monotonic() - began, count)
             time.sleep(SAMPLED_EVERY_S)
+        said = process.communicate()[0]
     wall_s = time.monotonic() - began
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
@@ -103,8 +111,12 @@ def _measure(archive: Path, results: Path, bundle: Path, count: int) -> dict[str
     return {
         "images": count,
         "wall_s": wall_s,
-        "images_per_s": count / wall_s,
-        **{f"uss_quarter_{number}_mib": quarter(reading, number, count) for number in (1, 2, 3, 4)},
+        "images_per_s": json.loads(said)["explain"]["steady_images_per_s"],
+        **{
+            f"{of}_quarter_{number}_mib": quarter(reading, number, count, of=f"{of}_mib")
+            for of in ("uss", "store")
+            for number in (1, 2, 3, 4)
+        },
         "slope_bytes_per_image": slope([sample for sample in reading if sample.rows >= count / 2]),
         "uss_peak_mib": max(sample.uss_mib for sample in samples),
         "rss_peak_mib": max(sample.rss_mib for sample in samples),
@@ -116,16 +128,19 @@ def _sample(pid: int, results: Path, second: float, count: int) -> list[Sample]:
     """One sample, or none when the driver has just ended. Units are of one size, but for the last."""
     units = len(list(results.glob("_work/*/units/*.parquet")))
     try:
-        memory = psutil.Process(pid).memory_full_info()
+        driver = psutil.Process(pid)
+        memory = driver.memory_full_info()
+        store = sum(child.memory_info().rss for child in driver.children() if child.name() == "raylet")
     except psutil.NoSuchProcess:
         return []
     rows = min(count, units * min(2000, max(100, -(-count // 32))))
-    return [Sample(second=second, uss_mib=memory.uss / 2**20, rss_mib=memory.rss / 2**20, rows=rows)]
+    uss_mib, rss_mib, store_mib = (value / 2**20 for value in (memory.uss, memory.rss, store))
+    return [Sample(second=second, uss_mib=uss_mib, rss_mib=rss_mib, store_mib=store_mib, rows=rows)]
 
 
-def quarter(samples: list[Sample], number: int, count: int) -> float:
-    """Median unique memory in MiB while one quarter of the images, 1 to 4, was read; NaN without a sample."""
-    of_it = [sample.uss_mib for sample in samples if number - 1 <= 4 * sample.rows / count < number]
+def quarter(samples: list[Sample], number: int, count: int, *, of: str) -> float:
+    """Median memory in MiB while one quarter of the images, 1 to 4, was read; NaN without a sample."""
+    of_it = [getattr(sample, of) for sample in samples if number - 1 <= 4 * sample.rows / count < number]
     return statistics.median(of_it) if of_it else float("nan")
 
 
