@@ -12,7 +12,7 @@ from batch_fracture import schema
 from batch_fracture.bundle import Bundle
 from batch_fracture.classifier import FractureClassifier
 from batch_fracture.cluster import Resources
-from batch_fracture.pipeline import AT_A_TIME, BLOCK_ROWS, Reader, Workers, build_dataset, fetch_and_decode
+from batch_fracture.pipeline import BLOCK_ROWS, Reader, Workers, build_dataset, fetch_and_decode
 from batch_fracture.settings import ReadingSettings
 from batch_fracture.store import FROM_ENVIRONMENT
 
@@ -58,7 +58,7 @@ def test_one_classifier_for_each_gpu_leaves_all_cpus_to_the_tasks_that_feed_it()
 
 
 def test_a_reader_answers_as_the_two_steps_apart(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:
-    draw(tmp_path, 2 * AT_A_TIME + 1)
+    draw(tmp_path, 9)
     (tmp_path / "image-0-00003.png").write_bytes(b"no image")
     entries, spec, settings = manifest(tmp_path), tiny_bundle.input, ReadingSettings()
     run = provenance(tiny_bundle)

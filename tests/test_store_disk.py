@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,14 @@ def as_another_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def open_to_all(folder: Path) -> None:
+    """Let other users into a test's folder: all above it that pytest made is its user's alone."""
+    for one in (folder, *folder.parents):
+        if one == Path(tempfile.gettempdir()):
+            return
+        one.chmod(0o755)
 
 
 def listed(*sources: Path, **patterns: tuple[str, ...]) -> pa.Table:
@@ -98,9 +107,7 @@ def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_closed_folder_is_one_entry(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o000)
     (tmp_path / "open.jpg").write_bytes(b"")
@@ -125,8 +132,7 @@ def test_include_and_exclude_match_below_the_source(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_be_listed_but_not_entered(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     half = tmp_path / "half"
     half.mkdir()
     (half / "x.jpg").touch()
@@ -172,9 +178,7 @@ def test_reads_the_listed_version(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_has_a_code(tmp_path: Path) -> None:
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    tmp_path.chmod(0o755)
+    open_to_all(tmp_path)
     path = tmp_path / "x"
     path.write_bytes(b"content")
     before = version(path)

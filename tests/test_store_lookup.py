@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from test_store_disk import as_another_user
+from test_store_disk import as_another_user, open_to_all
 
 from batch_fracture import schema
 from batch_fracture.codes import Code
@@ -42,8 +42,7 @@ def test_denied_is_a_code(bucket: str, key: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_paths_that_are_not_there_or_may_not_be_seen(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    open_to_all(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o000)
     with as_another_user():

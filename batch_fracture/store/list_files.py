@@ -143,13 +143,15 @@ def _csv_batches(path: Path, name: str, columns: Sequence[str] | None) -> Iterat
 def _csv_stream(path: Path, *, is_gzip: bool) -> pa.NativeFile | None:
     """The text of a CSV file; None when it is empty.
 
-    Never a Python object: Arrow's threads would still read ahead from it when the process ends, and abort it.
+    Never a Python object, nor bytes: Arrow's threads may still hold it when the process ends, and abort it.
     """
     with gzip.open(path) if is_gzip else path.open("rb") as file:
         start = file.read(_CSV_BLOCK_BYTES)
         is_whole = len(start) < _CSV_BLOCK_BYTES
     if is_whole:  # with a newline at its end: Arrow's reader refuses a single line without
-        return pa.BufferReader(start if start.endswith(b"\n") else start + b"\n") if start else None
+        owned = pa.BufferOutputStream()
+        owned.write(start if start.endswith(b"\n") else start + b"\n")
+        return pa.BufferReader(owned.getvalue()) if start else None
     return pa.input_stream(path, compression="gzip" if is_gzip else None)
 
 
