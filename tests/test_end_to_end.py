@@ -202,7 +202,8 @@ def test_a_signal_ends_a_run_cleanly(
 
 def test_the_real_archive(tmp_path: Path, shared: Path) -> None:
     archive, results = shared / "radiographs", tmp_path / "results"
-    report = batch_fracture("run", archive, "--results", results, "--json", "--log-format", "json")
+    run = ("run", archive, "--results", results, "--model", "fracatlas-lite0", "--json")
+    report = batch_fracture(*run, "--log-format", "json")
     events = [json.loads(line)["event"] for line in report["stderr"].splitlines()]  # and nothing of Ray's
     assert (set(events), events[-1]) == ({"note", "progress", "finished"}, "finished")
     assert (report["listed"], report["read"], report["skipped"], report["failed"]) == (3330, 3328, 2, 0)
@@ -218,7 +219,7 @@ def test_the_real_archive(tmp_path: Path, shared: Path) -> None:
     ]
     assert counts == [{"read": 3328, "skipped": 2}] * 4
 
-    again = batch_fracture("run", archive, "--results", results, "--json")
+    again = batch_fracture(*run)
     assert again["outcome"] == "nothing_to_do"
     assert again["unchanged"] == 3330
 
