@@ -134,7 +134,8 @@ class TrainingConfig:
     precision: str = "bf16"
     """Of activations in training: `bf16` (autocast, weights stay fp32) or `fp32`. Scores are always fp32."""
     seed: int = 0
-    """Of initialisation, order and augmentation."""
+    """Of order, augmentation and dropout. Weights that are not pretrained start the same for every seed, so
+    that trainings of a soup can be averaged."""
     split_seed: int = 0
     """Of the halving of `val`, and of splits that are dealt; recorded in the bundle."""
     val_share: float = 0.3

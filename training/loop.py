@@ -28,6 +28,9 @@ CHECKPOINT, CONFIG, METRICS = "training_state.pt", "config.json", "metrics.json"
 _STEP_MESSAGE_EVERY_S = 1.0
 _ADAPTING_STEPS = 40
 """Batches that BatchNorm's statistics are taken from, where they are taken before the first step."""
+_HEAD_SEED = 0
+"""Of weights that are not pretrained: the same on every worker, and in every training of a soup, whatever its
+`seed`. The mean of networks whose heads were drawn apart knows next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ def train_worker(settings: dict[str, Any]) -> dict[str, Any] | None:
 
 def _start(config: TrainingConfig, labelled: Labelled, resume: ray.train.Checkpoint | None) -> TrainingState:
     """The state as it starts or as the newest checkpoint has it; gradients are shared from here on."""
-    torch.manual_seed(config.seed)  # the same head on every worker
+    torch.manual_seed(_HEAD_SEED)
     num_steps = len(order_of(labelled.label, config, epoch=0))
     state = TrainingState(config, steps_per_epoch=num_steps, device=ray.train.torch.get_device())
     if checkpoint := ray.train.get_checkpoint() or resume:

@@ -2,7 +2,9 @@
 
 Networks that start from the same weights and differ in how they were tuned lie close enough to each other for
 the mean of their weights to answer about as well as the mean of their answers, at the price of one network
-(M. Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482).
+(M. Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482). The head is drawn, so `loop` draws the same
+one whatever the seed: two trainings with heads of their own had AUROC 0.925 and 0.920, the mean of their
+weights 0.760.
 """
 
 from __future__ import annotations
