@@ -92,6 +92,12 @@ class Watch:
         rest = self.images - self.first_images
         return rest / self.steady_s if rest and self.steady_s else None
 
+    def at_once(self, *stages: str) -> float:
+        """How many workers were in these stages on average (Little's law); 0 for a run of one block."""
+        if not self.images:
+            return 0.0
+        return sum(self.busy_s[stage] for stage in stages) / self.images * (self.steady_images_per_s or 0.0)
+
 
 def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
     """Plain values: per stage, what bounded the run, and what to change.
@@ -100,7 +106,6 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
         watch: of a run that read something.
         total_s: of the whole command.
     """
-    reading_s = max(watch.steady_s, 1e-9)
     stages: dict[str, Any] = {name: {"seconds": watch.seconds[name]} for name in ("plan", "start")}
     for name in _WORKERS_DO:
         busy_s = watch.busy_s[name]
@@ -116,7 +121,7 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
         "total_s": total_s,
         "reading_s": watch.steady_s,
         "steady_images_per_s": watch.steady_images_per_s,
-        "images_waiting_for_infer": watch.busy_s["wait"] / reading_s if watch.on_gpu else None,
+        "images_waiting_for_infer": watch.at_once("wait") if watch.on_gpu else None,
         "nodes": dict(watch.images_of),
         "stages": stages,
         "bound": bound,
@@ -125,13 +130,15 @@ def explained(watch: Watch, *, total_s: float) -> dict[str, Any]:
 
 
 def _busy(watch: Watch, *stages: str) -> dict[str, float]:
-    """Share of all cores, or of all GPUs, that stages kept busy, as {"cores": 0.4}; fetching keeps none."""
+    """Share of all cores, or of all GPUs, that stages kept busy, as {"cores": 0.4}.
+
+    Fetching keeps none, and a run of one block says nothing of it.
+    """
     on_gpus = watch.on_gpu and "infer" in stages
     number = watch.classifiers if on_gpus else watch.cores
-    if "fetch" in stages or not number:
+    if "fetch" in stages or not number or watch.steady_images_per_s is None:
         return {}
-    share = sum(watch.busy_s[stage] for stage in stages) / (number * max(watch.steady_s, 1e-9))
-    return {"GPUs" if on_gpus else "cores": share}
+    return {"GPUs" if on_gpus else "cores": watch.at_once(*stages) / number}
 
 
 _ADVICE = {
@@ -158,7 +165,7 @@ def _bound(watch: Watch, *, total_s: float) -> str:
     if waits_for_bytes and _busy(watch, *on_cores).get("cores", 0.0) < _BUSY:
         return "fetch"
     if watch.on_gpu:
-        return "GPU" if _busy(watch, "infer")["GPUs"] > _BUSY else "GPU feed"
+        return "GPU" if _busy(watch, "infer").get("GPUs", 0.0) > _BUSY else "GPU feed"
     return "infer" if busy_s["infer"] > busy_s["decode"] else "decode"
 
 

@@ -37,7 +37,7 @@ def test_seconds_become_rates_and_shares() -> None:
     decode = found["stages"]["decode"]
     assert decode["seconds"] == pytest.approx(12.0)
     assert decode["images_per_worker_s"] == pytest.approx(1 / 0.12)
-    assert decode["busy"] == {"cores": pytest.approx(0.6)}
+    assert decode["busy"] == {"cores": pytest.approx(0.3)}  # 0.12 s for each of 5 a second, on 2 cores
     assert found["stages"]["fetch"]["busy"] == {}
     assert found["images_waiting_for_infer"] is None  # one process does both
     lines = "\n".join(as_lines(found))
@@ -58,7 +58,7 @@ def test_the_busiest_stage_bounds_a_run_on_cpus(seconds: dict[str, float], bound
     assert explained(watch(**seconds), total_s=12.0)["bound"] == bound
 
 
-@pytest.mark.parametrize(("infer", "bound"), [(0.09, "GPU"), (0.05, "GPU feed")])
+@pytest.mark.parametrize(("infer", "bound"), [(0.18, "GPU"), (0.1, "GPU feed")])
 def test_gpus_are_busy_or_wait(infer: float, bound: str) -> None:
     on_gpu = watch(decode=0.15, infer=infer)
     on_gpu.on_gpu = True
@@ -69,8 +69,8 @@ def test_images_queue_for_gpus() -> None:
     on_gpu = watch(decode=0.1, infer=0.09, wait=0.2)
     on_gpu.on_gpu = True
     found = explained(on_gpu, total_s=12.0)
-    assert found["images_waiting_for_infer"] == pytest.approx(2.0)
-    line = "5.0 images/s from the first block to the last; 2 decoded images waiting on average; 2 nodes"
+    assert found["images_waiting_for_infer"] == pytest.approx(1.0)
+    line = "5.0 images/s from the first block to the last; 1 decoded images waiting on average; 2 nodes"
     assert line in "\n".join(as_lines(found))
 
 
@@ -96,7 +96,8 @@ def test_one_block_has_no_steady_rate() -> None:
     found.take(block(10, decode=0.1))
     said = explained(found, total_s=5.0)
     assert said["steady_images_per_s"] is None
-    assert as_lines(said)
+    assert said["stages"]["decode"]["busy"] == {}
+    assert "%" not in "\n".join(as_lines(said))
 
 
 @pytest.mark.slow
