@@ -34,7 +34,7 @@ class CalibrationError(Estimate):
     """Mean of what as many images would show of probabilities that were exactly right."""
 
 
-def auroc(label_N: Values, score_N: Values, group_N: Values) -> Estimate:
+def auroc(label_N: Values, score_N: Values, group_N: Values, *, stratum_N: Values | None = None) -> Estimate:
     """Area under the ROC curve as `statistics.auroc`, its interval by groups.
 
     With one image in each group the variance is DeLong's.
@@ -44,10 +44,26 @@ def auroc(label_N: Values, score_N: Values, group_N: Values) -> Estimate:
         label_N: 0 or 1; a group may hold both.
         score_N: higher means more likely 1.
         group_N: what each image belongs to, any type that can be sorted.
+        stratum_N: only pairs of images of one stratum are compared, such as a fold with a network of its own;
+            each holds both labels, and no group lies in two.
 
     Raises:
         ValueError: as `statistics.auroc`.
     """
+    label, score, group = np.asarray(label_N), np.asarray(score_N), np.asarray(group_N)
+    stratum = np.zeros(len(label)) if stratum_N is None else np.asarray(stratum_N)
+    inside = [stratum == one for one in np.unique(stratum)]
+    areas, variances, num_with = zip(*(_area(label[of], score[of], group[of]) for of in inside), strict=True)
+    weight = np.array([np.sum(label[of] == 1) * np.sum(label[of] == 0) for of in inside], np.float64)
+    weight /= weight.sum()
+    area = float(weight @ areas)
+    if np.min(num_with) < 2:
+        return _unknown(area)
+    return statistics.area_interval(area, float(weight**2 @ variances), *np.sum(num_with, axis=0).tolist())
+
+
+def _area(label_N: Values, score_N: Values, group_N: Values) -> tuple[float, float, tuple[int, int]]:
+    """The area, its variance by groups, and how many groups hold a 1 and a 0."""
     positive, negative = by_label(label_N, score_N)
     label = np.asarray(label_N, np.float64)
     v10, v01 = statistics.placements(positive, negative)
@@ -57,16 +73,13 @@ def auroc(label_N: Values, score_N: Values, group_N: Values) -> Estimate:
         np.bincount(index_N[label == value], weights=v - area, minlength=index_N.max() + 1)
         for value, v in ((1, v10), (0, v01))
     ]
-    num_with = [len(np.unique(index_N[label == value])) for value in (1, 0)]
+    ones, zeros = (len(np.unique(index_N[label == value])) for value in (1, 0))
     variance = sum(
         _unbiased(num) * float(np.sum(excess**2)) / len(v) ** 2
-        for num, excess, v in zip(num_with, excess_G, (v10, v01), strict=True)
+        for num, excess, v in zip((ones, zeros), excess_G, (v10, v01), strict=True)
     )
     both = _unbiased(int(index_N.max()) + 1) * float(np.sum(excess_G[0] * excess_G[1]))
-    variance += 2 * both / (len(v10) * len(v01))
-    if min(num_with) < 2:
-        return _unknown(area)
-    return statistics.area_interval(area, max(0.0, variance), num_with[0], num_with[1])
+    return area, max(0.0, variance + 2 * both / (len(v10) * len(v01))), (ones, zeros)
 
 
 def brier(label_N: Values, probability_N: Values, group_N: Values) -> Estimate:

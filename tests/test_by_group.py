@@ -70,6 +70,23 @@ def test_auroc_variance_is_obuchowskis() -> None:
     assert found.high - found.low > 1.05 * np.subtract(*_bounds(statistics.auroc(label_N, score_N))[::-1])
 
 
+def test_auroc_within_strata_compares_no_others_and_spreads_as_it_says() -> None:
+    found, spread = [], []
+    for seed in range(300):
+        parts = [drawn(40, seed=1000 * seed + fold) for fold in range(3)]
+        label_N = np.concatenate([label for label, _, _ in parts])
+        score_N = np.concatenate([score + 100 * fold for fold, (_, score, _) in enumerate(parts)])
+        group_N = np.concatenate([group + 100 * fold for fold, (_, _, group) in enumerate(parts)])
+        stratum_N = np.repeat(np.arange(3), [len(label) for label, _, _ in parts])
+        estimate = by_group.auroc(label_N, score_N, group_N, stratum_N=stratum_N)
+        areas = [roc_auc_score(label, score) for label, score, _ in parts]
+        pairs = [label.sum() * (1 - label).sum() for label, _, _ in parts]
+        assert estimate.value == pytest.approx(np.average(areas, weights=pairs), abs=1e-12)
+        found.append(estimate.value)
+        spread.append((estimate.high - estimate.low) / (2 * 1.96))
+    assert np.mean(spread) == pytest.approx(np.std(found), rel=0.1)
+
+
 def test_auroc_by_groups_covers_where_delong_does_not() -> None:
     truth = 0.5 * (1 + math.erf(0.75))  # Phi(1.5 / sqrt 2)
     covered = []

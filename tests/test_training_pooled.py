@@ -135,7 +135,9 @@ def test_the_command_writes_figures_curves_and_with_images_the_worst_errors(tmp_
     assert (found["images"], len(found["folds"]), found["groups"]) == (IMAGES, FOLDS, IMAGES // 2)
     pairs = [fold["fractured"] * (fold["images"] - fold["fractured"]) for fold in found["folds"]]
     areas = [fold["auroc"]["value"] for fold in found["folds"]]
-    assert found["auroc_within_folds"] == pytest.approx(np.average(areas, weights=pairs))
+    within = found["auroc_within_folds"]
+    assert within["value"] == pytest.approx(np.average(areas, weights=pairs))
+    assert within["low"] < within["value"] < within["high"]
     assert found["operating_points"]["balanced"]["threshold"] is None
     written = {path.name for path in report.iterdir()}
     pictures = {"roc.png", "precision_recall.png", "reliability.png", "worst_errors.png"}
@@ -143,7 +145,7 @@ def test_the_command_writes_figures_curves_and_with_images_the_worst_errors(tmp_
     assert pyarrow.parquet.read_table(report / "scores.parquet").num_rows == IMAGES
     plain = CliRunner().invoke(main, [*files, "--report", str(report)])
     assert "240 images" in plain.stdout
-    assert "within folds" in plain.stdout
+    assert f"AUROC within folds (by group): {within['value']:.3f} ({within['low']:.3f} to" in plain.stdout
     assert plain.stdout.endswith(f"report in {report}\n")
     assert not (report / "worst_errors.png").exists()  # that of the first run would be another's
 

@@ -155,7 +155,7 @@ def said(found: Mapping[str, Any], report: Path, *, pictures: bool) -> str:
         for name, at in found["operating_points"].items()
     ]
     if "auroc_within_folds" in found:
-        lines.insert(2, f"AUROC within folds: {found['auroc_within_folds']:.3f}")
+        lines.insert(2, f"AUROC within folds (by group): {in_words(found['auroc_within_folds'])}")
     if found.get("caution"):
         lines.append(f"caution: {found['caution']}")
     keep = "; it shows radiographs: keep it as you keep the images" if pictures else ""

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from batch_fracture import by_group
 from batch_fracture.bundle import OperatingPoint, sha256_of
 from batch_fracture.calibration import Calibration
 from batch_fracture.cli_options import JSON
 from batch_fracture.errors import BatchFractureError
-from batch_fracture.statistics import auroc
+from batch_fracture.statistics import Estimate, auroc
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.figures import Calls, Scored, figures
 from training.score_table import ScoresError, read_scores
@@ -83,7 +84,7 @@ def evaluate_pooled(paths: tuple[Path, ...], report: Path, images: Path | None) 
         "scores_sha256": [sha256_of(path) for path in paths],
         "default_operating_point": DEFAULT_OPERATING_POINT,
         **figures(measured),
-        "auroc_within_folds": _within_folds(folds),
+        "auroc_within_folds": asdict(_within_folds(table.take(measured.row_N))),
         "folds": folds,
     }
     names = table["image_uri"].take(measured.row_N).to_pylist()
@@ -169,14 +170,16 @@ def _described(
     }
 
 
-def _within_folds(folds: list[dict[str, Any]]) -> float:
-    """Mean of the folds' areas by their pairs of a fractured and another image.
+def _within_folds(tested: pa.Table) -> Estimate:
+    """The area over pairs of one fold's images, by its network's raw logits.
 
     The pooled area also compares scores of different networks, which costs it something that no single
     network would lose: A. Airola et al., Computational Statistics & Data Analysis 55 (2011) 1828-1844.
     """
-    pairs = [fold["fractured"] * (fold["images"] - fold["fractured"]) for fold in folds]
-    return float(np.average([fold["auroc"]["value"] for fold in folds], weights=pairs))
+    label_N, logit_N, group_N, fold_N = (
+        tested[name].to_numpy() for name in ("label", "logit", "group", "fold")
+    )
+    return by_group.auroc(label_N, logit_N, group_N, stratum_N=fold_N)
 
 
 def _scored(
