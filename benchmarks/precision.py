@@ -40,7 +40,7 @@ def main() -> None:
     bundle = open_bundle(options.model)
     rows = read_labels(options.labels, options.images)
     pixels_NSS = decode_images(options.labels, rows, bundle.input).pixels_NSS
-    opened = dict(_opened(bundle))
+    opened = dict(_opened(bundle, options.engines.split(",")))
     logits = {name: logits_of(engine, pixels_NSS) for name, engine in opened.items()}
     rates = _rates(opened, pixels_NSS, options.repeats)
     logits[_WHOLE] = logits_of(opened[engines.OPENVINO_FP32], _decoded_whole(rows, bundle))
@@ -61,16 +61,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="fracatlas-evidence")
     parser.add_argument("--labels", type=Path, default=Path("runs/fracatlas.csv"))
     parser.add_argument("--images", type=Path, default=shared)
+    parser.add_argument(
+        "--engines", default=",".join(engines.NAMES), help="beside openvino-fp32, the reference"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="takes all figures")
     parser.add_argument("--png", type=Path, help="takes the picture of the frontier")
     return parser.parse_args()
 
 
-def _opened(bundle: Bundle) -> list[tuple[str, engines.Engine]]:
-    """The engines that run here, the reference first."""
+def _opened(bundle: Bundle, wanted: list[str]) -> list[tuple[str, engines.Engine]]:
+    """The wanted engines that run here, the reference first."""
     found = []
-    for name in engines.NAMES:
+    for name in (engines.OPENVINO_FP32, *(name for name in wanted if name != engines.OPENVINO_FP32)):
         try:
             found.append((name, engines.open_engine(name, bundle, num_threads=1)))
         except ConfigError as error:
