@@ -33,7 +33,7 @@ demo: setup  ## run the job on a synthetic archive in ./demo-archive
 	$(BIN)/batch-fracture demo demo-archive
 
 test: setup-dev  ## all tests (the real radiographs are used where ../shared holds them)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder  # many tests wait for Ray to start
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder  # many tests wait for Ray to start
 
 chaos: setup-dev  ## kill runs at random moments, on disk and on S3, and check the books (ARGS='--cases 4')
 	$(BIN)/python tests/chaos.py $(ARGS)

@@ -10,7 +10,9 @@ worker takes its block along; those are missing at the end, and `isolate` reads 
 from __future__ import annotations
 
 import resource
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,7 @@ from batch_fracture import schema
 from batch_fracture.classifier import FractureClassifier, Provenance
 from batch_fracture.cluster import Resources
 from batch_fracture.preprocess import InputSpec
-from batch_fracture.reader import read_images
+from batch_fracture.reader import Row, read_images
 from batch_fracture.settings import ReadingSettings
 from batch_fracture.store import FROM_ENVIRONMENT, Access
 
@@ -84,14 +86,19 @@ def fetch_and_decode(
 
     An image that hangs kills this worker; see `reader.read_images`.
     """
+    return _decoded(read_images(batch.to_pylist(), spec, settings, access))
+
+
+def _decoded(rows: Iterator[Row]) -> pa.Table:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a decoder that crashes holds its image
-    rows = list(read_images(batch.to_pylist(), spec, settings, access))
-    now_s = time.time()
-    return pa.Table.from_pylist([row | {"decoded_at": now_s} for row in rows], schema=schema.DECODED)
+    decoded, now_s = list(rows), time.time()
+    return pa.Table.from_pylist([row | {"decoded_at": now_s} for row in decoded], schema=schema.DECODED)
 
 
 class Reader:
     """Fetches, decodes and classifies in one process: a core does not move images between two.
+
+    Two blocks at a time: while one is decoded and classified, the bytes of the next are on their way.
 
     Args:
         run: as for `FractureClassifier`.
@@ -103,11 +110,14 @@ class Reader:
     def __init__(self, run: Provenance, spec: InputSpec, settings: ReadingSettings, access: Access) -> None:
         self._reading = (spec, settings, access)
         self._classify = FractureClassifier(run)
+        self._core = threading.Lock()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """From manifest entries to finished rows, one for one."""
-        # The whole block is decoded first: classifying 16 or 64 images at a time in between costs 8 %.
-        return self._classify(fetch_and_decode(batch, *self._reading))
+        rows = read_images(batch.to_pylist(), *self._reading)  # from here on bytes are fetched
+        with self._core:
+            # The whole block is decoded first: classifying 16 or 64 images at a time in between costs 8 %.
+            return self._classify(_decoded(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +132,14 @@ class Workers:
 
     def of_actors(self) -> dict[str, Any]:
         """What Ray Data is told of them."""
-        in_flight = 4 if self.decode_apart else 2  # what a crash makes read again
+        in_flight, at_once = (4, 1) if self.decode_apart else (2, 2)  # a crash makes all in flight read again
         return {
-            "compute": ActorPoolStrategy(size=self.num_actors, max_tasks_in_flight_per_actor=in_flight),
+            "compute": ActorPoolStrategy(
+                size=self.num_actors,
+                max_tasks_in_flight_per_actor=in_flight,
+                max_concurrent_calls_per_actor=at_once,
+                enable_true_multi_threading=at_once > 1,
+            ),
             "num_cpus": self.cpus_per_actor,
             "num_gpus": self.gpus_per_actor,
             "batch_size": BLOCK_ROWS,  # a whole block; for GPUs Ray wants the number said

@@ -32,6 +32,8 @@ def read_images(
 ) -> Iterator[Row]:
     """Fetch, decode and prepare images, one row for each entry and in their order.
 
+    Fetches are on their way when this returns; decoding waits for the first `next`.
+
     An alarm kills this process when an image is decoded for longer than `time_limit_s`, even inside C code.
     A fetch has a longer one (`store.FETCH_LIMIT_S`), which its bounded retries never reach: a slow store is
     no hanging decoder.
@@ -43,17 +45,27 @@ def read_images(
         access: how buckets are reached.
         fetched: called when a fetch has ended.
 
-    Yields:
-        The entry with `status`, seconds (of waiting for bytes, of CPU time for decoding), header fields and
+    Returns:
+        The entries with `status`, seconds (of waiting for bytes, of CPU time for decoding), header fields and
         `pixels`, uint8 (S, S) in C order; or else `error_stage`, `error_code` and `error_message`.
     """
     refused = [_refusal(entry, settings) for entry in entries]
-    contents = store.fetch_ahead([e for e, error in zip(entries, refused, strict=True) if not error], access)
+    wanted = store.fetch_ahead([e for e, error in zip(entries, refused, strict=True) if not error], access)
+    return _rows(entries, (error or next(wanted) for error in refused), spec, settings, fetched)
+
+
+def _rows(
+    entries: Sequence[Row],
+    contents: Iterator[bytes | ImageError],
+    spec: InputSpec,
+    settings: ReadingSettings,
+    fetched: Callable[[], None],
+) -> Iterator[Row]:
     try:
-        for entry, refusal in zip(entries, refused, strict=True):
+        for entry in entries:
             signal.setitimer(signal.ITIMER_REAL, store.FETCH_LIMIT_S)
             began_s = time.perf_counter()
-            content, fetched_s, busy_s = refusal or next(contents), time.perf_counter(), time.thread_time()
+            content, fetched_s, busy_s = next(contents), time.perf_counter(), time.thread_time()
             fetched()
             signal.setitimer(signal.ITIMER_REAL, settings.time_limit_s)
             row = read_image(entry, content, spec, settings)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from batch_fracture.classifier import FractureClassifier
 from batch_fracture.cluster import Resources
 from batch_fracture.pipeline import BLOCK_ROWS, Reader, Workers, build_dataset, fetch_and_decode
 from batch_fracture.settings import ReadingSettings
-from batch_fracture.store import FROM_ENVIRONMENT
+from batch_fracture.store import FROM_ENVIRONMENT, ahead, reading
 
 
 def test_entries_become_rows_one_for_one(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:
@@ -68,3 +70,24 @@ def test_a_reader_answers_as_the_two_steps_apart(tmp_path: Path, draw: Any, tiny
     kept = [name for name in apart.column_names if name not in told_by_the_clock]
     assert together.schema.equals(apart.schema)
     assert together.select(kept).combine_chunks().equals(apart.select(kept))
+
+
+def test_the_next_block_is_fetched_while_one_is_decoded(
+    tmp_path: Path, draw: Any, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path, 9)
+    fetched: list[str] = []
+    monkeypatch.setattr(
+        ahead, "read_bytes", lambda uri, *rest: fetched.append(uri) or reading.read_bytes(uri, *rest)
+    )
+    entries = manifest(tmp_path)
+    reader = Reader(provenance(tiny_bundle), tiny_bundle.input, ReadingSettings(), FROM_ENVIRONMENT)
+    with ThreadPoolExecutor(1) as pool:
+        with reader._core:  # as the block before it holds it
+            rows = pool.submit(reader, entries)
+            deadline = time.monotonic() + 5
+            while len(fetched) < 9 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert len(fetched) == 9
+            assert not rows.done()
+        assert rows.result(timeout=30)["status"].to_pylist() == ["read"] * 9

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import shlex
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +41,18 @@ def test_uris_are_taken_as_they_stand() -> None:
     assert not any(map(is_bucket, ["/s3://b/x", "s3:/b", "s3:///x", "http://b/x", "S3://b"]))
     with pytest.raises(ConfigError, match="no location in a bucket"):
         split("/data")
+
+
+def test_threads_share_one_client(bucket: str) -> None:
+    forget_clients()
+    ready = threading.Barrier(16)
+
+    def opened(_: int) -> tuple[int, int]:
+        ready.wait()
+        return id(open_bucket("s3", bucket, Access())), id(s3_client(Access()))
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(opened, range(16)))) == 1
 
 
 def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expires: datetime) -> Path:

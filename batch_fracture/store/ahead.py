@@ -13,10 +13,10 @@ from batch_fracture.store.bucket import FROM_ENVIRONMENT, Access
 from batch_fracture.store.reading import read_bytes
 
 AT_ONCE = 16
-"""Fetches in flight per task: the wait for the first byte of a bucket, or of a disk across the network, is
+"""Fetches in flight per call: the wait for the first byte of a bucket, or of a disk across the network, is
 many times the work of a fetch."""
-AHEAD_BYTES = 256 * 2**20
-"""Listed bytes in flight per task; a larger image goes alone."""
+AHEAD, AHEAD_BYTES = 128, 128 * 2**20
+"""Images, and listed bytes, that wait or are in flight per call; a larger image goes alone."""
 
 Entry = Mapping[str, Any]
 """A row of `schema.MANIFEST`."""
@@ -25,33 +25,47 @@ Entry = Mapping[str, Any]
 def fetch_ahead(entries: Sequence[Entry], access: Access = FROM_ENVIRONMENT) -> Iterator[bytes | ImageError]:
     """The content of each image, or why there is none, in the order of the entries.
 
-    Threads fetch them, and release the GIL while they wait.
+    Threads fetch them, from this call on and not from the first `next`, and release the GIL while they wait.
 
     Args:
         entries: rows of `schema.MANIFEST`.
         access: how buckets are reached.
     """
     if len(entries) < 2:
-        yield from (_fetch(entry, access) for entry in entries)
-        return
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
-    flying: deque[tuple[int, Future[bytes | ImageError]]] = deque()
-    try:
-        upcoming = 0
-        for _ in entries:
-            while upcoming < len(entries) and _may_start(flying, entries[upcoming]):
-                ahead = entries[upcoming]
-                flying.append((int(ahead["size_bytes"]), pool.submit(_fetch, ahead, access)))
-                upcoming += 1
-            yield flying[0][1].result()
-            flying.popleft()  # only now: until then the caller holds its bytes
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        return (_fetch(entry, access) for entry in entries)
+    ahead = _Ahead(entries, access)
+    ahead.start()
+    return iter(ahead)
+
+
+class _Ahead:
+    """The images of one call that are on their way, and those that came and wait."""
+
+    def __init__(self, entries: Sequence[Entry], access: Access) -> None:
+        self._upcoming = deque(entries)
+        self._access = access
+        self._flying: deque[tuple[int, Future[bytes | ImageError]]] = deque()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
+
+    def start(self) -> None:
+        """Start as many as may be ahead."""
+        while self._upcoming and _may_start(self._flying, self._upcoming[0]):
+            entry = self._upcoming.popleft()
+            self._flying.append((int(entry["size_bytes"]), self._pool.submit(_fetch, entry, self._access)))
+
+    def __iter__(self) -> Iterator[bytes | ImageError]:
+        try:
+            while self._flying:
+                yield self._flying[0][1].result()
+                self._flying.popleft()  # only now: until then the caller holds its bytes
+                self.start()
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _may_start(flying: deque[tuple[int, Future[bytes | ImageError]]], entry: Entry) -> bool:
     together = sum(size for size, _ in flying) + int(entry["size_bytes"])
-    return not flying or (len(flying) < AT_ONCE and together <= AHEAD_BYTES)
+    return not flying or (len(flying) < AHEAD and together <= AHEAD_BYTES)
 
 
 def _fetch(entry: Entry, access: Access) -> bytes | ImageError:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from batch_fracture.errors import ConfigError
 
@@ -33,6 +35,26 @@ REQUEST_WITHIN_S, READ_WITHIN_S, CONNECT_WITHIN_S = 120, 30, 10
 stalled one does not."""
 CREDENTIALS_FOR = timedelta(minutes=5)
 """How long obstore keeps credentials; boto3 renews its own 15 minutes before they expire."""
+
+_MAKING = threading.RLock()
+_Arguments = ParamSpec("_Arguments")
+_Made = TypeVar("_Made")
+
+
+class _Once(Generic[_Arguments, _Made]):
+    """`functools.cache` in which threads wait for the first to make it: 16 that fetch want one client."""
+
+    def __init__(self, make: Callable[_Arguments, _Made]) -> None:
+        self._cached = functools.cache(make)
+        functools.update_wrapper(self, make)
+
+    def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Made:
+        with _MAKING:
+            return self._cached(*args, **kwargs)  # type: ignore[arg-type]  # all are hashable
+
+    def cache_clear(self) -> None:
+        """Forget what was made."""
+        self._cached.cache_clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +85,7 @@ def split(uri: str) -> tuple[str, str, str]:
     return found[1], found[2], found[3] or ""
 
 
-@functools.cache
+@_Once
 def open_bucket(scheme: str, name: str, access: Access) -> ObjectStore:
     """The client of a bucket; asks the network for nothing yet.
 
@@ -96,7 +118,7 @@ def open_bucket(scheme: str, name: str, access: Access) -> ObjectStore:
     )
 
 
-@functools.cache
+@_Once
 def s3_client(access: Access) -> Any:
     """boto3's client of this process: it asks about objects, and reads the keys that obstore cannot name.
 
@@ -161,7 +183,7 @@ def _place(name: str, access: Access) -> dict[str, Any]:
     }
 
 
-@functools.cache
+@_Once
 def _region(name: str, access: Access) -> str:
     """Where a bucket of AWS lies: boto3 follows S3 to another region, obstore and delta-rs do not."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
@@ -178,14 +200,14 @@ def _region(name: str, access: Access) -> str:
     return str(said or client.meta.region_name)
 
 
-@functools.cache
+@_Once
 def _session() -> Any:
     import boto3  # noqa: PLC0415 - as above
 
     return boto3.Session()
 
 
-@functools.cache
+@_Once
 def _credentials() -> Any:
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - as above
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - as above
