@@ -147,7 +147,7 @@ def _draw(found: dict[str, Any], rates: dict[str, list[float]], num_images: int,
     axes.set(
         xlabel="images/s, one thread", ylabel="labels changed against fp32, %", title="Speed and answers"
     )
-    axes.margins(x=0.2, y=0.15)
+    axes.margins(x=0.3, y=0.15)
     figure.savefig(path, dpi=120)
 
 
