@@ -40,6 +40,8 @@ class Resources:
 
     num_cpus: int
     num_gpus: int
+    memory_bytes: int
+    """For workers, beside the object store, as Ray counts it; 0 where it does not."""
 
 
 @contextlib.contextmanager
@@ -141,7 +143,11 @@ def _resources() -> Resources:
     import ray  # noqa: PLC0415 - see ray_cluster
 
     found = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return Resources(num_cpus=max(1, int(found.get("CPU", 1))), num_gpus=int(found.get("GPU", 0)))
+    return Resources(
+        num_cpus=max(1, int(found.get("CPU", 1))),
+        num_gpus=int(found.get("GPU", 0)),
+        memory_bytes=int(found.get("memory", 0)),
+    )
 
 
 def _connect(address: str, folder: Path | None) -> None:

@@ -121,6 +121,8 @@ class Reading:
         on_gpu = engines.on_gpu(run.engine) and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
+        if workers.short_of_memory:
+            self._screen.note(f"memory for {workers.num_actors} readers, fewer than there are cores")
         self._watch.begin(cores=resources.num_cpus, classifiers=workers.num_actors, on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
         try:
