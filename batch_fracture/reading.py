@@ -122,7 +122,7 @@ class Reading:
         job, guard = self._job, OutageGuard()
         workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
         if workers.short_of_memory:
-            self._screen.note(f"memory for {workers.num_actors} readers, {resources.num_cpus} cores")
+            self._screen.note(f"memory allows {workers.num_actors} of {resources.num_cpus} readers")
         self._watch.begin(cores=resources.num_cpus, classifiers=workers.num_actors, on_gpu=on_gpu)
         dataset = build_dataset(images, run, job.model.input, job.settings, workers, access=job.access)
         try:
