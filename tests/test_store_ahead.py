@@ -101,7 +101,7 @@ def test_leaving_early_fetches_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     contents.close()
     by_then = len(begun)
     time.sleep(0.2)
-    assert len(begun) == by_then < 60
+    assert len(begun) == by_then <= 2 * ahead.AT_ONCE  # those that end before the close make room for as many
 
 
 def test_want_of_memory_is_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
