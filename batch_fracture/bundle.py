@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,16 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member:
+    """A further network of a bundle whose answers are the mean of several networks'."""
+
+    architecture: str
+    """The timm name."""
+    input_size: int
+    """Side, pixels, that the input is scaled to for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A verified bundle; the only way to one is `open_bundle`."""
 
@@ -56,6 +66,10 @@ class Bundle:
     """Grey in [0, 1] is normalised by (x - mean) / std inside the graph and repeated to three channels."""
     mirror: bool
     """Whether answers are the mean over the image and its mirror image."""
+    closer: bool
+    """Whether answers are the mean over the image and its middle, enlarged."""
+    others: tuple[Member, ...]
+    """Networks that answer together with the first, which sees inputs as they are; mostly none."""
     calibration: Calibration
     operating_points: dict[str, OperatingPoint]
     default_operating_point: str
@@ -63,6 +77,11 @@ class Bundle:
     """sha256 (hex) of bundle.json, which names the digest of every other file."""
     manifest: dict[str, Any]
     """bundle.json as read."""
+
+    @property
+    def architectures(self) -> list[str]:
+        """The timm names of all its networks."""
+        return [self.architecture, *(other.architecture for other in self.others)]
 
     def check_evidence(self) -> None:
         """Refuse to be asked for an evidence map that no head makes.
@@ -134,6 +153,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "head": bundle.head,
         "input_size": bundle.input.size,
         "mirror": bundle.mirror,
+        "closer": bundle.closer,
+        "others": [asdict(other) for other in bundle.others],
         "digest": bundle.digest,
         "path": str(bundle.path),
         "size_bytes": sum(file.stat().st_size for file in bundle.path.iterdir()),
@@ -204,6 +225,8 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
         mean=manifest["normalisation"]["mean"],
         std=manifest["normalisation"]["std"],
         mirror=bool(manifest.get("mirror", False)),
+        closer=bool(manifest.get("closer", False)),
+        others=tuple(Member(**other) for other in manifest.get("others", ())),
         calibration=Calibration(**manifest["calibration"]),
         operating_points=points,
         default_operating_point=default,

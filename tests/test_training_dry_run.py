@@ -29,7 +29,7 @@ def test_what_it_will_take(parts: Parts) -> None:
 
 def test_too_little_memory_is_refused(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run._Capacity, "__init__", lambda self: self.__dict__.update(
-        gpu=False, name="the CPU", free=1000))  # fmt: skip
+        gpu=False, name="the CPU", free=1000, used=0))  # fmt: skip
     with pytest.raises(ConfigError, match=r"memory: .* free on the CPU: too much; a smaller batch_size"):
         dry_run.rehearse(recipe(), parts)
 

@@ -37,8 +37,11 @@ def test_trainings_differ_in_what_their_tables_say() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"architecture": "resnet18"}, r"^soup\.architecture: trainings may differ in augmentation, balance"),
-        ({"epoch": 3}, r"^soup\.epoch: trainings may differ in"),
+        (
+            {"architecture": "resnet18"},
+            r"^soup\.architecture: the tables of soup may change augmentation, balance",
+        ),
+        ({"epoch": 3}, r"^soup\.epoch: the tables of soup may change"),
         ({"epochs": 0}, r"^soup: epochs = 0: it must be 1 or more"),
         ({"seed": "x"}, r"^soup: seed = 'x': it must be of type int"),
         ({"augmentation": {"flop": 1}}, r"^soup: unknown key augmentation\.flop"),

@@ -12,8 +12,8 @@ _HEAD = """\
 Tells radiographs of bones with a visible fracture from those without: one calibrated probability for each
 image{location}.
 
-- Network: `{architecture}` (timm), {outputs}.
-- Input: grey, {size} x {size}, letterboxed, uint8; normalisation is part of the graph{mirrored}.
+- {networks} (timm), {outputs}.
+- Input: grey, {size} x {size}, letterboxed, uint8; normalisation is part of the graph.{looks}
 - Output: a logit; probability = sigmoid({slope:.4f} x logit {intercept:+.4f}).
 
 ## What it is for
@@ -41,15 +41,21 @@ _TRAINING = """\
 - Recipe: {epochs} epochs of AdamW (peak {learning_rate:g}, weight decay {weight_decay:g}), batches of \
 {batch_size}, linear warm-up then half a cosine, {precision} activations, a fractured image's loss weighted \
 {positive_weight:g}; flips, small affine maps and changes of light; running average of the weights \
-({ema_decay:g} a step). {epoch_taken}{soup}
+({ema_decay:g} a step). {epoch_taken}{soup}{ensemble}
 - Cost: {minutes:.0f} minutes on {machine}.
 - Again: `{command}`
 - Code: batch-fracture {code_version}, sha256 `{code_sha256:.16}`; labels sha256 `{labels_sha256:.16}`."""
 
-_MIRRORED = ", and so is the mirror image: every answer is the mean over both"
+_LOOKS = {
+    (True, False): "the mirror image too",
+    (False, True): "the middle too, enlarged",
+    (True, True): "the middle too, enlarged, and at the mirror images of both",
+}
+"""What a bundle looks at besides the image, by `mirror` and `closer`."""
 _EPOCH = "Epoch {epoch} was taken: its AUROC on the calibration half was the highest."
 _LAST_EPOCH = "The last epoch was taken as it was; none was chosen."
 
+_ENSEMBLE = " So was each network; of their own, the others had {shown}."
 _SOUP = " The weights are the mean of {number} such trainings; the others had {shown}."
 
 _LIMITS = """\
@@ -81,9 +87,9 @@ def model_card(fields: Fields) -> str:
     size, source = fields["input"]["size"], training["source"]
     head = _HEAD.format(
         name=fields["name"],
-        architecture=fields["architecture"],
+        networks=_networks(fields),
         size=size,
-        mirrored=_MIRRORED if fields.get("mirror") else "",
+        looks=_looks(fields),
         point=fields["default_operating_point"],
         **_HEADS[fields.get("head", "pooled")],
         **fields["calibration"],
@@ -102,9 +108,32 @@ def _trained(training: Fields) -> str:
             "source": training["source"]["name"],
             "train": counted(training["counts"]["train"]),
             "soup": _soup(training["recipe"].get("soup", ())),
+            "ensemble": _ensemble(training["recipe"].get("ensemble", ())),
             "epoch_taken": _EPOCH.format(**training) if _was_chosen(training) else _LAST_EPOCH,
         }
     )
+
+
+def _networks(fields: Fields) -> str:
+    """What answers."""
+    others = fields.get("others", ())
+    if not others:
+        return f"Network: `{fields['architecture']}`"
+    sized = [(fields["architecture"], fields["input"]["size"])]
+    sized += [(other["architecture"], other["input_size"]) for other in others]
+    shown = ", ".join(f"`{name}` at {size} x {size}" for name, size in sized)
+    return f"Networks, whose answers are averaged: {shown}"
+
+
+def _looks(fields: Fields) -> str:
+    """What each answer is the mean of."""
+    looks = _LOOKS.get((fields.get("mirror", False), fields.get("closer", False)))
+    return f" It looks at {looks}: every answer is the mean over all." if looks else ""
+
+
+def _ensemble(others: Sequence[Fields]) -> str:
+    """What the further networks had of their own."""
+    return _ENSEMBLE.format(shown="; ".join(map(_shown, others))) if others else ""
 
 
 def _soup(others: Sequence[Fields]) -> str:

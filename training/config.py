@@ -85,6 +85,9 @@ class TrainingConfig:
     mirror: bool = False
     """Scores are the mean over the image and its mirror image, in the bundle too: twice the work. Training is
     the same."""
+    closer: bool = False
+    """Scores are the mean over the image and its middle, enlarged, in the bundle too: twice the work.
+    Training is the same."""
     input_size: int = 256
     """Side of the square input, pixels."""
     epochs: int = 16
@@ -131,6 +134,9 @@ class TrainingConfig:
     soup: tuple[dict[str, Any], ...] = ()
     """Further trainings, each with its own values of some keys (`soup.MAY_DIFFER`): the model has the mean of
     all their weights."""
+    ensemble: tuple[dict[str, Any], ...] = ()
+    """Further networks, each with its own values of some keys (`ensemble.MAY_DIFFER`): the model answers
+    with the mean of all."""
     precision: str = "bf16"
     """Of activations in training: `bf16` (autocast, weights stay fp32) or `fp32`. Scores are always fp32."""
     seed: int = 0
@@ -218,8 +224,9 @@ def read_config(path: Path, **overrides: Any) -> TrainingConfig:
         raise ConfigError(f"--config {path}: not TOML: {error}") from error
     given = {key: value for key, value in overrides.items() if value is not None}
     table |= given
-    if given and "soup" in table:
-        table["soup"] = [{key: part[key] for key in part if key not in given} for part in table["soup"]]
+    for tables in ("soup", "ensemble"):
+        if given and tables in table:
+            table[tables] = [{key: part[key] for key in part if key not in given} for part in table[tables]]
     try:
         return config_from(table)
     except ConfigError as error:

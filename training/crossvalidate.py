@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,12 @@ from batch_fracture.durable import put
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
 from training.dealt import Folds, parts_with_fold, read_folds
-from training.soup import fit_all, members
+from training.ensemble import fit_networks, trainings
 from training.train import STORAGE, check_out
+
+if TYPE_CHECKING:
+    from batch_fracture.engines.network import ServedNetwork
+    from training.inputs import Examples
 
 _EPILOG = """\b
 Example:
@@ -79,7 +83,7 @@ def main(
                 raise ConfigError(f"{flag} {max(numbers)}: there are only {num_folds} folds")
         if bundle:
             check_bundle(config)
-        members(config)  # refuses before hours of work
+        trainings(config)  # refuses before hours of work
         folds_read = read_folds(config, storage, num_folds=num_folds)
         found = cross_validate(folds_read, report, only=only)
         if bundle:
@@ -141,9 +145,7 @@ def write_fold(folds_read: Folds, fold: int, *, command: str) -> None:
     split = parts_with_fold(folds_read.dealt, fold, seed=config.split_seed)
     whole = functools.reduce(lambda some, more: some.also(more), folds_of)
     examples = {name: whole.only(rows) for name, rows in split.by_name.items()}
-    served, metrics = fit_all(
-        folds_read.named(fold), examples["train"], folds_of[fold], storage=folds_read.storage
-    )
+    served, metrics = _fit(folds_read, fold)
     record = {**split.record, "fold": f"{fold + 1} of {len(folds_of)}"}
     write_out(served, config, examples, split=record, metrics=metrics, command=command)
 
@@ -153,25 +155,42 @@ def _score_fold(folds_read: Folds, fold: int, report: Path) -> Path:
     import pyarrow as pa  # noqa: PLC0415 - as above
 
     from batch_fracture.results import parquet  # noqa: PLC0415 - as above
+    from training.graph import graph_logits  # noqa: PLC0415 - as above
     from training.score_table import score_table  # noqa: PLC0415 - as above
-    from training.state import served_logits  # noqa: PLC0415 - as above
 
-    config, parts = folds_read.config, folds_read.parts
-    test = parts[fold]
-    others = [parts[(fold + further) % len(parts)] for further in range(1, len(parts))]
-    calibration = others.pop(0) if config.choose_epoch == "best" else None
-    train = functools.reduce(lambda some, more: some.also(more), others)
-    print(f"fold {fold + 1} of {len(parts)}: {len(train.rows):,} images, {train.num_fractured:,} fractured")
-    # With "last", no epoch is chosen by what is tested.
-    served, _ = fit_all(folds_read.named(fold), train, calibration or test, storage=folds_read.storage)
+    test, calibration, train = _roles(folds_read.parts, fold, folds_read.config)
+    print(
+        f"fold {fold + 1} of {len(folds_read.parts)}: {len(train.rows):,} images, "
+        f"{train.num_fractured:,} fractured"
+    )
+    served, _ = _fit(folds_read, fold)
     scores = [
-        score_table(of, served_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
+        score_table(of, graph_logits(served, of.pixels_NSS), fold=fold + 1, part=part)
         for of, part in ((test, "test"), (calibration, "calibration"))
         if of is not None
     ]
     path = report / f"fold-{fold + 1}.parquet"
     put(path, parquet.encode(pa.concat_tables(scores)))
     return path
+
+
+def _fit(folds_read: Folds, fold: int) -> tuple[ServedNetwork, dict[str, Any]]:
+    """The model of one fold, trained unless its checkpoints say that it is done."""
+
+    def seen_by(network: TrainingConfig) -> tuple[Examples, Examples]:
+        test, calibration, train = _roles(folds_read.at(network), fold, network)
+        return train, calibration or test  # with "last", no epoch is chosen by what is tested
+
+    return fit_networks(folds_read.named(fold), seen_by, storage=folds_read.storage)
+
+
+def _roles(
+    parts: Sequence[Examples], fold: int, config: TrainingConfig
+) -> tuple[Examples, Examples | None, Examples]:
+    """What one fold tests; what calibrates it and chooses the epoch, if any; what is learned from."""
+    test, *others = [parts[(fold + further) % len(parts)] for further in range(len(parts))]
+    calibration = others.pop(0) if config.choose_epoch == "best" else None
+    return test, calibration, functools.reduce(lambda some, more: some.also(more), others)
 
 
 def _make(report: Path) -> None:

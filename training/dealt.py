@@ -27,6 +27,12 @@ class Folds:
     parts: list[Examples]
     """The images of each fold."""
 
+    def at(self, network: TrainingConfig) -> list[Examples]:
+        """The images of each fold as one network of an ensemble sees them."""
+        if network.input == self.config.input:
+            return self.parts
+        return _read(network, self.storage, self.dealt)
+
     def named(self, fold: int) -> TrainingConfig:
         """The recipe of one fold's training."""
         return replace(self.config, name=f"{self.config.name}-fold-{fold + 1}-of-{len(self.parts)}")
@@ -44,6 +50,10 @@ def read_folds(config: TrainingConfig, storage: str, *, num_folds: int) -> Folds
         LabelsError: the table or an image cannot be used, or look-alikes stand in different folds.
     """
     dealt = deal(read_labels(config.labels, config.images), num_folds=num_folds, seed=config.split_seed)
+    return Folds(config=config, storage=storage, dealt=dealt, parts=_read(config, storage, dealt))
+
+
+def _read(config: TrainingConfig, storage: str, dealt: Sequence[Sequence[LabelledImage]]) -> list[Examples]:
     from training.decoded import read_cached  # noqa: PLC0415 - torch and ray take seconds to import
 
     examples = read_cached(
@@ -53,8 +63,7 @@ def read_folds(config: TrainingConfig, storage: str, *, num_folds: int) -> Folds
         Path(STORAGE if "://" in storage else storage) / "decoded",
         allow_near_duplicates=config.allow_near_duplicates,
     )
-    parts = [examples.only(fold) for fold in dealt]
-    return Folds(config=config, storage=storage, dealt=dealt, parts=parts)
+    return [examples.only(fold) for fold in dealt]
 
 
 def deal(rows: Sequence[LabelledImage], *, num_folds: int, seed: int) -> list[list[LabelledImage]]:

@@ -154,8 +154,9 @@ def said(found: Mapping[str, Any], report: Path, *, pictures: bool) -> str:
         f"{name}: sensitivity {in_words(at['sensitivity'])}, specificity {in_words(at['specificity'])}"
         for name, at in found["operating_points"].items()
     ]
-    if "auroc_within_folds" in found:
-        lines.insert(2, f"AUROC within folds (by group): {in_words(found['auroc_within_folds'])}")
+    for name, text in (("auroc_within_folds", "within folds"), ("auroc_of_logits", "of raw logits")):
+        if name in found:
+            lines.insert(2, f"AUROC {text} (by group): {in_words(found[name])}")
     if found.get("caution"):
         lines.append(f"caution: {found['caution']}")
     keep = "; it shows radiographs: keep it as you keep the images" if pictures else ""

@@ -19,7 +19,7 @@ import openvino
 import torch
 from safetensors.torch import save_file
 
-from batch_fracture.bundle import FILES, FORMAT, Bundle, open_bundle, sha256_of
+from batch_fracture.bundle import FILES, FORMAT, Bundle, Member, open_bundle, sha256_of
 from batch_fracture.calibration import Calibration
 from batch_fracture.engines import OPENVINO_FP32
 from batch_fracture.engines.network import ServedNetwork
@@ -27,6 +27,7 @@ from batch_fracture.errors import BatchFractureError, BundleError
 from training.calibrate import DEFAULT_OPERATING_POINT, choose_operating_points, fit_platt
 from training.card import model_card
 from training.config import TrainingConfig
+from training.ensemble import networks
 from training.evaluate import engine_logits
 from training.figures import counts
 from training.fold import fold_batchnorm
@@ -124,6 +125,11 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
         "input": asdict(config.input),
         "normalisation": {"mean": served.mean, "std": served.std},
         "mirror": served.mirror,
+        "closer": served.closer,
+        "others": [
+            asdict(Member(architecture=other.architecture, input_size=other.input_size))
+            for other in networks(config)[1:]
+        ],
         "classes": CLASSES,
         "calibration": asdict(Calibration(slope=1.0, intercept=0.0)),
         "operating_points": {DEFAULT_OPERATING_POINT: {"threshold": 0.5}},
@@ -162,6 +168,7 @@ def _recipe(config: TrainingConfig) -> dict[str, Any]:
         "split_seed",
         "val_share",
         "mirror",
+        "closer",
     }
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import openvino
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from batch_fracture.engines.network import ServedNetwork
+from batch_fracture.engines.openvino_engine import compiled
 
+_FED = 2  # images at a time: larger ones leave the cache
 _TRACED_BATCH = 2
 """Any batch above 1: tracing must not mistake the batch for a broadcast side."""
 
@@ -34,6 +39,17 @@ def to_graph(served: ServedNetwork, *, input_size: int) -> openvino.Model:
     for output, name in zip(graph.outputs, ("logit", "evidence"), strict=False):
         output.get_tensor().set_names({name})
     return graph
+
+
+def graph_logits(served: ServedNetwork, pixels_NSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Raw logits, float32 (N,), of inputs, uint8 (N, S, S), by a network's graph in fp32 on every CPU.
+
+    On CPUs that takes half of torch's time.
+    """
+    graph = to_graph(served, input_size=pixels_NSS.shape[-1])
+    model = compiled(graph, "fp32", os.cpu_count() or 1)
+    starts = range(0, len(pixels_NSS), _FED)
+    return np.concatenate([np.array(model(pixels_NSS[at : at + _FED])["logit"]) for at in starts])
 
 
 def with_fixed_padding(served: ServedNetwork, *, input_size: int) -> ServedNetwork:

@@ -11,7 +11,8 @@ from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 from torch import nn
 
-from batch_fracture.engines.network import EvidenceNetwork, ServedNetwork, bundled_network
+from batch_fracture.engines.evidence import EvidenceNetwork
+from batch_fracture.engines.network import ServedNetwork, bundled_network
 from batch_fracture.errors import ConfigError
 from training.config import TrainingConfig
 from training.imagenet import MEAN, STD, imagenet_network

@@ -84,6 +84,7 @@ def evaluate_pooled(paths: tuple[Path, ...], report: Path, images: Path | None) 
         "scores_sha256": [sha256_of(path) for path in paths],
         "default_operating_point": DEFAULT_OPERATING_POINT,
         **figures(measured),
+        "auroc_of_logits": asdict(_of_logits(table.take(measured.row_N))),
         "auroc_within_folds": asdict(_within_folds(table.take(measured.row_N))),
         "folds": folds,
     }
@@ -180,6 +181,15 @@ def _within_folds(tested: pa.Table) -> Estimate:
         tested[name].to_numpy() for name in ("label", "logit", "group", "fold")
     )
     return by_group.auroc(label_N, logit_N, group_N, stratum_N=fold_N)
+
+
+def _of_logits(tested: pa.Table) -> Estimate:
+    """The area over all images by the raw logits of the networks that never saw them.
+
+    Networks must be on one scale by themselves for that, but it is free of what calibrating each fold by
+    other folds' labels adds.
+    """
+    return by_group.auroc(*(tested[name].to_numpy() for name in ("label", "logit", "group")))
 
 
 def _scored(

@@ -12,6 +12,7 @@ from typing import Any
 import batch_fracture
 from batch_fracture.bundle import sha256_of
 from training.config import TrainingConfig
+from training.ensemble import networks
 
 
 def provenance(
@@ -31,9 +32,12 @@ def provenance(
         "labels_sha256": sha256_of(config.labels),
         "split": split,
         "epoch": metrics["best_epoch"],
-        "initial_weights": described(config.architecture)
-        if config.initial_weights == "imagenet"
-        else "random numbers",
+        "initial_weights": " and ".join(
+            dict.fromkeys(
+                described(network.architecture) if network.initial_weights == "imagenet" else "random numbers"
+                for network in networks(config)
+            )
+        ),
         "minutes": round(metrics["trained_s"] / 60, 1),
         "machine": f"{_machine(config.workers)}, {config.workers} Ray Train worker(s)",
         "command": command,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_fracture.bundle import Bundle
-from batch_fracture.engines import FASTER, OPENVINO_FP32, TOLERANCE, TORCH_FP32, runs_here
+from batch_fracture.engines import FASTER, OPENVINO_FP32, TOLERANCE, TORCH_FP32, runs_here, takes
 from batch_fracture.errors import BundleError
 from training.evaluate import Values, compare_engines, engine_logits
 from training.figures import Scored, figures, scored
@@ -26,7 +26,8 @@ from training.score_table import score_table
 _NOT_CHOSEN = ("evaluation", "training", "files", "format")
 """Fields of bundle.json that change no answer; the files count without the card."""
 _COMPARED = 3_000
-"""Training images that engines are compared on, at the most: torch reads some twenty a second."""
+"""Training images that engines are compared on, at the most, shared by the networks of a bundle: torch reads
+some twenty a second with one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,9 @@ def report_once(
     logits = {half: engine_logits(bundle, OPENVINO_FP32, at) for half, at in halves.items()}
     measured = {half: scored(bundle, at, logits[half]) for half, at in halves.items()}
     evaluation: dict[str, Any] = {half: figures(of) for half, of in measured.items()}
-    shown = calibration.also(_some_of(train))
-    names = (OPENVINO_FP32, TORCH_FP32, *(name for name in FASTER if runs_here(name)))
+    shown = calibration.also(_some_of(train, at_most=_COMPARED // (1 + len(bundle.others))))
+    faster = (name for name in FASTER if runs_here(name) and takes(name, bundle))
+    names = (OPENVINO_FP32, TORCH_FP32, *faster)
     evaluation["engines"] = compare_engines(
         bundle, shown.label_N, {name: engine_logits(bundle, name, shown) for name in names}
     )
@@ -75,9 +77,9 @@ def report_once(
     return Reported(evaluation=evaluation, scored=measured["reporting"], logit_N=logits["reporting"])
 
 
-def _some_of(examples: Examples) -> Examples:
-    """Evenly many of all rows, `_COMPARED` at the most."""
-    step = -(-len(examples.rows) // _COMPARED)
+def _some_of(examples: Examples, *, at_most: int) -> Examples:
+    """So many rows, evenly of all."""
+    step = -(-len(examples.rows) // at_most)
     return examples.only(examples.rows[::step])
 
 

@@ -37,23 +37,38 @@ def members(config: TrainingConfig) -> tuple[TrainingConfig, ...]:
         ConfigError: such a table changes what all trainings must share, or a value is not valid.
     """
     own = replace(config, soup=())
-    others = [_changed(own, number, changes) for number, changes in enumerate(config.soup, start=2)]
+    others = [
+        changed(own, changes, key="soup", may_differ=MAY_DIFFER, name=f"{own.name}-training-{number}")
+        for number, changes in enumerate(config.soup, start=2)
+    ]
     return (own, *others)
 
 
-def _changed(own: TrainingConfig, number: int, changes: dict[str, Any]) -> TrainingConfig:
+def changed(
+    own: TrainingConfig, changes: Any, *, key: str, may_differ: Sequence[str], name: str
+) -> TrainingConfig:
+    """A recipe with some of its keys changed.
+
+    Args:
+        own: the recipe.
+        changes: the table that says so.
+        key: of such tables, for messages.
+        may_differ: the keys that it may hold.
+        name: of the changed recipe.
+
+    Raises:
+        ConfigError: it is no table, holds another key, or a value is not valid.
+    """
     if not isinstance(changes, dict):
-        raise ConfigError(f"soup = [{changes!r}]: each must be a table, [[soup]]")
-    if foreign := sorted(set(changes) - set(MAY_DIFFER)):
-        raise ConfigError(f"soup.{foreign[0]}: trainings may differ in {', '.join(MAY_DIFFER)}")
+        raise ConfigError(f"{key} = [{changes!r}]: each must be a table, [[{key}]]")
+    if foreign := sorted(set(changes) - set(may_differ)):
+        raise ConfigError(f"{key}.{foreign[0]}: the tables of {key} may change {', '.join(may_differ)}")
     table = asdict(own)
     augmentation = table["augmentation"] | changes.get("augmentation", {})
     try:
-        return config_from(
-            {**table, **changes, "augmentation": augmentation, "name": f"{own.name}-training-{number}"}
-        )
+        return config_from({**table, **changes, "augmentation": augmentation, "name": name})
     except ConfigError as error:
-        raise ConfigError(f"soup: {error}") from error
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def fit_all(

@@ -10,9 +10,9 @@ import click
 
 from batch_fracture.errors import BatchFractureError, ConfigError
 from training.config import TrainingConfig, read_config
+from training.ensemble import fit_networks, trainings
 from training.labels import read_labels, table_problems
 from training.problems import refuse
-from training.soup import fit_all, members
 from training.split import Parts, parts_of, with_split
 
 if TYPE_CHECKING:
@@ -67,10 +67,15 @@ def train(config: TrainingConfig, storage: str, *, command: str) -> None:
     # torch, ray and timm take seconds to import: --help and a wrong key do not wait for them.
     from training.network import new_network  # noqa: PLC0415
 
-    for member in members(config):
-        new_network(member)  # refuses before hours of work
+    for training in trainings(config):
+        new_network(training)  # refuses before hours of work
     examples = read_parts(config, parts, storage)
-    served, metrics = fit_all(config, examples["train"], examples["calibration"], storage=storage)
+
+    def seen_by(network: TrainingConfig) -> tuple[Examples, Examples]:
+        seen = examples if network.input == config.input else read_parts(network, parts, storage)
+        return seen["train"], seen["calibration"]
+
+    served, metrics = fit_networks(config, seen_by, storage=storage)
     write_out(served, config, examples, split=parts.record, metrics=metrics, command=command)
 
 

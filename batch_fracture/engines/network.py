@@ -1,11 +1,14 @@
 """The networks that bundles hold weights of: a timm CNN under a pooled head, or under a dense evidence head.
 
-Shapes: B images, S side of the square input, C channels, h x w locations of the evidence map (S / 16).
+Several of them may answer together, and each may look more than once.
+
+Shapes: B images, L looks at each, S side of the square input, C channels, h x w locations of the evidence map
+(S / 16).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import timm
 import torch
@@ -13,113 +16,98 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from batch_fracture.bundle import Bundle
-from batch_fracture.errors import ConfigError
-
-STRIDES = (16, 32)
-"""Input pixels between two locations of the features that the evidence head looks at."""
-_WIDTH = 96
-"""Channels of the evidence head."""
-_SHARPNESS = 2.0
-_PRIOR_LOGIT = -4.6
-"""A location shows a fracture with probability 0.01 before anything is learned (T.-Y. Lin et al., "Focal loss
-for dense object detection", ICCV 2017, section 4.1), and an image of 400 locations with 0.17."""
+from batch_fracture.bundle import Bundle, Member
+from batch_fracture.engines.evidence import STRIDES, EvidenceNetwork
 
 
-class EvidenceNetwork(nn.Module):
-    """A fracture logit for each location, pooled to one for the image.
-
-    Pooling is log-sum-exp, log(sum(exp(2 e))) / 2 + offset with a learned offset: a soft maximum, so that one
-    strong location is enough, and all locations learn (P. Pinheiro, R. Collobert, "From image-level to
-    pixel-level labeling with convolutional networks", CVPR 2015, section 3.2).
+class EnsembleNetwork(nn.Module):
+    """Several networks of one head, and the mean of their answers.
 
     Args:
-        backbone: a timm CNN; what lies behind its last features is removed from it.
-        drop_rate: dropout before the last convolution.
-
-    Raises:
-        ConfigError: the backbone has no features at both strides.
+        networks: as `ServedNetwork` takes one; the first sees the image as it is.
+        sizes: the side, in pixels, that each of the others sees it scaled to.
     """
 
-    def __init__(self, backbone: Any, *, drop_rate: float = 0.0) -> None:
+    def __init__(self, networks: Sequence[nn.Module], sizes: Sequence[int]) -> None:
         super().__init__()
-        found = {stage["reduction"]: at for at, stage in enumerate(backbone.feature_info)}
-        if not set(STRIDES) <= set(found) or not hasattr(backbone, "prune_intermediate_layers"):
-            raise ConfigError(
-                f'head = "evidence": {type(backbone).__name__} has no features at strides 16 and 32; '
-                "choose a CNN such as tf_efficientnet_lite0, or the pooled head"
-            )
-        self._taps = [found[stride] for stride in STRIDES]
-        channels = [backbone.feature_info[tap]["num_chs"] for tap in self._taps]
-        backbone.prune_intermediate_layers(self._taps)
-        self.backbone = backbone
-        self.num_features: int = channels[-1]
-        """Channels of the coarser features."""
-        self.fine, self.coarse = (_normalised(nn.Conv2d(count, _WIDTH, 1, bias=False)) for count in channels)
-        self.around = _normalised(nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1, groups=_WIDTH, bias=False))
-        self.mixed = _normalised(nn.Conv2d(_WIDTH, _WIDTH, 1, bias=False))
-        self.dropout = nn.Dropout(drop_rate)
-        self.logit = nn.Conv2d(_WIDTH, 1, 1)
-        self.offset = nn.Parameter(torch.zeros(()))
-        nn.init.normal_(self.logit.weight, std=0.01)
-        nn.init.constant_(self.logit.bias, _PRIOR_LOGIT)  # type: ignore[arg-type]
+        self.networks = nn.ModuleList(networks)
+        self._sizes = tuple(sizes)
 
-    def forward(self, image_B3SS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits, fp32 (B,), and the evidence map, fp32 (B, h, w), of float32 images."""
-        return self.look(*self.features(image_B3SS))
-
-    def features(self, image_B3SS: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fine and coarse features, (B, C, h, w) and (B, C, h / 2, w / 2)."""
-        fine, coarse = self.backbone.forward_intermediates(
-            image_B3SS, indices=self._taps, intermediates_only=True
-        )
-        return fine, coarse
-
-    def look(self, fine_BCHW: torch.Tensor, coarse_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and evidence map of features."""
-        fine = self.fine(fine_BCHW)
-        coarse = functional.interpolate(self.coarse(coarse_BCHW), size=fine.shape[-2:], mode="bilinear")
-        met = functional.relu(fine + coarse)
-        met = met + functional.relu(self.mixed(functional.relu(self.around(met))))
-        evidence_Bhw = self.logit(self.dropout(met)).squeeze(1).float()
-        pooled_B = torch.logsumexp(_SHARPNESS * evidence_Bhw.flatten(1), dim=1) / _SHARPNESS
-        return pooled_B + self.offset.float(), evidence_Bhw
+    def forward(self, image_B3SS: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Answers as those of one of its networks: (B, 1), or logits and the evidence map."""
+        scaled = [
+            functional.interpolate(image_B3SS, size=(size, size), mode="bilinear", antialias=True)
+            for size in self._sizes
+        ]
+        found = [network(image) for network, image in zip(self.networks, (image_B3SS, *scaled), strict=True)]
+        if not isinstance(found[0], tuple):
+            return _mean(found)
+        maps_Bhw = [evidence_Bhw for _, evidence_Bhw in found]
+        at_first = [maps_Bhw[0], *(_resized(other, maps_Bhw[0].shape[-1]) for other in maps_Bhw[1:])]
+        return _mean([logit_B for logit_B, _ in found]), _mean(at_first)
 
 
 class ServedNetwork(nn.Module):
     """A network with its normalisation: what is exported, and what the torch engine runs.
 
     Args:
-        network: an `EvidenceNetwork`, or a timm classifier that maps float32 (B, 3, S, S) to (B, 1).
+        network: an `EvidenceNetwork`, a timm classifier that maps float32 (B, 3, S, S) to (B, 1), or an
+            `EnsembleNetwork` of either.
         mean: of grey in [0, 1].
         std: of grey in [0, 1].
         mirror: answer with the mean over the image and its mirror image, for twice the work.
+        closer: answer with the mean over the image and its middle, enlarged, for twice the work.
     """
 
-    def __init__(self, network: nn.Module, *, mean: float, std: float, mirror: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, *, mean: float, std: float, mirror: bool = False, closer: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.mean = mean
         self.std = std
         self.mirror = mirror
+        self.closer = closer
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Those that answer together, or the only one."""
+        return list(self.network.networks) if isinstance(self.network, EnsembleNetwork) else [self.network]
 
     @property
     def head(self) -> str:
         """`evidence` or `pooled`."""
-        return "evidence" if isinstance(self.network, EvidenceNetwork) else "pooled"
+        return "evidence" if isinstance(self.networks[0], EvidenceNetwork) else "pooled"
 
     def forward(self, pixels_BSS: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Raw logits, float32 (B,), of uint8 (B, S, S); an evidence head's map, float32 (B, h, w), too."""
-        if not self.mirror:
+        looks = [pixels_BSS.float()]
+        if self.closer:
+            looks.append(_middle(looks[0]))
+        if self.mirror:
+            looks += [look_BSS.flip(2) for look_BSS in looks]
+        if len(looks) == 1:
             return self.plain(pixels_BSS)
-        # One batch of twice the size, not two passes: the graph stays a chain, which engines can cut.
-        both = self.plain(torch.cat((pixels_BSS, pixels_BSS.flip(2))))
-        one, other = zip(*(part.reshape(2, -1, *part.shape[1:]).unbind() for part in both), strict=True)
-        maps = [(at + mirrored.flip(2)) / 2 for at, mirrored in zip(one[1:], other[1:], strict=True)]
-        return (one[0] + other[0]) / 2, *maps
+        # One batch of all looks, not a pass for each: the graph stays a chain, which engines can cut.
+        found = self.plain(torch.cat(looks))
+        logit_LB, *maps = (part.reshape(len(looks), -1, *part.shape[1:]) for part in found)
+        return logit_LB.mean(0), *(self._as_one(map_LBhw) for map_LBhw in maps)
+
+    def _as_one(self, map_LBhw: torch.Tensor) -> torch.Tensor:
+        """The maps of all looks, laid over each other."""
+        if self.mirror:
+            plain, mirrored = map_LBhw.chunk(2)
+            map_LBhw = (plain + mirrored.flip(3)) / 2
+        if not self.closer:
+            return map_LBhw[0]
+        whole_Bhw, middle_Bhw = map_LBhw.unbind()
+        edge = _margin(whole_Bhw.shape[-1] * STRIDES[0]) // STRIDES[0]
+        inside_Bhw = whole_Bhw[:, edge:-edge, edge:-edge]
+        change_Bhw = (_resized(middle_Bhw, inside_Bhw.shape[-1]) - inside_Bhw) / 2
+        return whole_Bhw + functional.pad(change_Bhw, (edge, edge, edge, edge))
 
     def plain(self, pixels_BSS: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Answers without the mirror image, which training looks at in its own way."""
+        """Answers to one look, uint8 or float32 in [0, 255]: training moves images in its own way."""
         found = self.network(self.normalised(pixels_BSS))
         return found if isinstance(found, tuple) else (found.squeeze(1),)
 
@@ -130,7 +118,14 @@ class ServedNetwork(nn.Module):
 
 
 def bundled_network(
-    architecture: str, *, head: str, mean: float, std: float, mirror: bool = False
+    architecture: str,
+    *,
+    head: str,
+    mean: float,
+    std: float,
+    mirror: bool = False,
+    closer: bool = False,
+    others: Sequence[Member] = (),
 ) -> ServedNetwork:
     """The network that a bundle's weights fit, in evaluation mode, its weights random.
 
@@ -140,22 +135,50 @@ def bundled_network(
         mean: of grey in [0, 1].
         std: of grey in [0, 1].
         mirror: as in `ServedNetwork`.
+        closer: as in `ServedNetwork`.
+        others: networks that answer together with it.
     """
-    network = timm.create_model(architecture, num_classes=1)
-    if head == "evidence":
-        network = EvidenceNetwork(network)
-    return ServedNetwork(network, mean=mean, std=std, mirror=mirror).eval()
+    networks = [_network(name, head) for name in (architecture, *(other.architecture for other in others))]
+    network = EnsembleNetwork(networks, [other.input_size for other in others]) if others else networks[0]
+    return ServedNetwork(network, mean=mean, std=std, mirror=mirror, closer=closer).eval()
 
 
 def network_of(bundle: Bundle) -> ServedNetwork:
     """A bundle's network with its weights, fp32 on the CPU, in evaluation mode."""
     served = bundled_network(
-        bundle.architecture, head=bundle.head, mean=bundle.mean, std=bundle.std, mirror=bundle.mirror
+        bundle.architecture,
+        head=bundle.head,
+        mean=bundle.mean,
+        std=bundle.std,
+        mirror=bundle.mirror,
+        closer=bundle.closer,
+        others=bundle.others,
     )
     weights = load_file(bundle.path / "model.safetensors")
     served.network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return served
 
 
-def _normalised(convolution: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))
+def _network(architecture: str, head: str) -> nn.Module:
+    network: nn.Module = timm.create_model(architecture, num_classes=1)
+    return EvidenceNetwork(network) if head == "evidence" else network
+
+
+def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(tensors)).mean(0)
+
+
+def _margin(side: int) -> int:
+    """What a closer look leaves out at each edge, pixels: 32 of 512, in whole places of the evidence map."""
+    return (side + 255) // 256 * STRIDES[0]
+
+
+def _middle(pixels_BSS: torch.Tensor) -> torch.Tensor:
+    """Inputs without their margin, as large as before."""
+    side, margin = pixels_BSS.shape[-1], _margin(pixels_BSS.shape[-1])
+    return _resized(pixels_BSS[:, margin:-margin, margin:-margin], side)
+
+
+def _resized(image_BSS: torch.Tensor, side: int) -> torch.Tensor:
+    """Bilinear, to (B, side, side)."""
+    return functional.interpolate(image_BSS.unsqueeze(1), size=(side, side), mode="bilinear").squeeze(1)

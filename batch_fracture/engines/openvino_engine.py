@@ -47,10 +47,10 @@ class OpenVinoEngine:
         path = bundle.path / "model.xml"
         if precision == "mixed":
             early, late = cut(read(path), read(path), side=bundle.input.size // 2)
-            first, then = _compiled(early, "fp32", num_threads), _compiled(late, "bf16", num_threads)
+            first, then = compiled(early, "fp32", num_threads), compiled(late, "bf16", num_threads)
             self._model: Callable[[Any], Any] = lambda given: then(first(given)[0])
         else:
-            self._model = _compiled(read(path), precision, num_threads)
+            self._model = compiled(read(path), precision, num_threads)
 
     def __call__(self, pixels_BSS: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Raw logits, float32 (B,), of inputs, uint8 (B, S, S)."""
@@ -86,7 +86,14 @@ def computes(precision: str) -> bool:
     return _NEEDS[precision] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _compiled(model: openvino.Model, precision: str, num_threads: int) -> openvino.CompiledModel:
+def compiled(model: openvino.Model, precision: str, num_threads: int) -> openvino.CompiledModel:
+    """A graph ready to run.
+
+    Args:
+        model: the graph.
+        precision: of `fp32`, `fp16` and `bf16`.
+        num_threads: inference threads.
+    """
     return core().compile_model(
         model,
         "CPU",

@@ -1,0 +1,134 @@
+"""Bundles of several networks, and of several looks at each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import drawing
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import TINY_SIZE, write_tiny_bundle
+from torch.nn import functional
+
+from batch_fracture import engines
+from batch_fracture.bundle import Bundle, Member, describe, open_bundle
+from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, open_engine
+from batch_fracture.engines.network import network_of
+from batch_fracture.errors import ConfigError
+from batch_fracture.preprocess import letterbox
+
+EXACT = (OPENVINO_FP32, TORCH_FP32)
+ALL = {"mirror": True, "closer": True, "others": (48, 32)}
+MARGIN = 16
+"""What a closer look at 64 pixels leaves out at each edge."""
+
+
+def enlarged(image_HW: np.ndarray, side: int) -> np.ndarray:
+    """Bilinear, by another library than the engines use."""
+    found = Image.fromarray(image_HW.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(found)
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
+    """Writes a bundle and opens it."""
+
+    def written(**fields: Any) -> Bundle:
+        folder = tmp_path_factory.mktemp("bundles") / "tiny"
+        return open_bundle(str(write_tiny_bundle(folder, lively=True, **fields)))
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def pixels(tiny_bundle: Bundle) -> np.ndarray:
+    return np.stack([letterbox(drawing.grey(90 + seed, 70, seed), tiny_bundle.input) for seed in range(12)])
+
+
+@pytest.mark.parametrize("head", ["pooled", "evidence"])
+def test_both_engines_give_the_same_in_any_batch(
+    write: Callable[..., Bundle], pixels: np.ndarray, head: str
+) -> None:
+    one, other = (open_engine(name, write(head=head, **ALL), num_threads=1) for name in EXACT)
+    np.testing.assert_allclose(one(pixels), other(pixels), atol=1e-4)
+    np.testing.assert_allclose(one(pixels[3:4]), one(pixels)[3:4], atol=1e-5)
+    if head == "evidence":
+        assert one.evidence(pixels).shape == (12, 4, 4)
+        np.testing.assert_allclose(one.evidence(pixels), other.evidence(pixels), atol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["pooled", "evidence"])
+def test_networks_answer_with_their_mean_each_at_its_size(
+    write: Callable[..., Bundle], pixels: np.ndarray, head: str
+) -> None:
+    bundle = write(head=head, others=(48, 32))
+    served = network_of(bundle)
+    assert (len(served.networks), served.head) == (3, head)
+    image = served.normalised(torch.from_numpy(pixels))
+    logits, maps = [], []
+    with torch.inference_mode():
+        for network, size in zip(served.networks, (TINY_SIZE, 48, 32), strict=True):
+            seen = functional.interpolate(image, (size, size), mode="bilinear", antialias=True)
+            found = network(seen)
+            logits.append((found[0] if head == "evidence" else found.squeeze(1)).numpy())
+            maps.append(found[1].numpy() if head == "evidence" else None)
+    assert not np.allclose(logits[0], logits[1], atol=1e-3)
+    engine = open_engine(OPENVINO_FP32, bundle, num_threads=1)
+    np.testing.assert_allclose(engine(pixels), np.mean(logits, axis=0), atol=1e-4)
+    if head == "evidence":
+        assert [at.shape[-1] for at in maps] == [4, 3, 2]
+        sized = [np.stack([enlarged(each, 4) for each in at]) for at in maps]
+        np.testing.assert_allclose(engine.evidence(pixels), np.mean(sized, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_closer_look_is_one_at_the_middle_enlarged(
+    write: Callable[..., Bundle], pixels: np.ndarray, name: str
+) -> None:
+    plain, both = (
+        open_engine(name, write(head="evidence", closer=also), num_threads=1) for also in (False, True)
+    )
+    middle = pixels[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    closer = np.stack([enlarged(each, TINY_SIZE) for each in middle]).round().astype(np.uint8)
+    # Greys between two whole ones are rounded here.
+    np.testing.assert_allclose(both(pixels), (plain(pixels) + plain(closer)) / 2, atol=0.01)
+    assert np.abs(both(pixels) - plain(pixels)).max() > 0.05
+    whole, near, found = plain.evidence(pixels), plain.evidence(closer), both.evidence(pixels)
+    edge = np.ones((4, 4), bool)
+    edge[1:3, 1:3] = False
+    np.testing.assert_allclose(found[:, edge], whole[:, edge], atol=1e-5)
+    inside = np.stack([np.asarray(Image.fromarray(each).reduce(2)) for each in near])
+    np.testing.assert_allclose(found[:, 1:3, 1:3], (whole[:, 1:3, 1:3] + inside) / 2, atol=0.01)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_mirror_images_get_the_same(write: Callable[..., Bundle], pixels: np.ndarray, name: str) -> None:
+    engine = open_engine(name, write(head="evidence", **ALL), num_threads=1)
+    other = np.ascontiguousarray(pixels[:, :, ::-1])
+    np.testing.assert_allclose(engine(pixels), engine(other), atol=1e-4)
+    np.testing.assert_allclose(engine.evidence(pixels), engine.evidence(other)[:, :, ::-1], atol=1e-4)
+
+
+def test_engines_of_fewer_bits_take_what_they_can(write: Callable[..., Bundle], pixels: np.ndarray) -> None:
+    bundle = write(head="evidence", **ALL)
+    taken = [name for name in engines.OPENVINO if engines.takes(name, bundle)]
+    assert taken == [name for name in engines.OPENVINO if name != "openvino-mixed"]
+    reference = open_engine(OPENVINO_FP32, bundle, num_threads=1)
+    for name in taken[1:]:
+        if engines.runs_here(name):
+            engine = open_engine(name, bundle, num_threads=1)
+            assert 0 < np.abs(engine(pixels) - reference(pixels)).max() < 0.05
+    if engines.runs_here("openvino-mixed"):
+        with pytest.raises(ConfigError, match="graph cannot be cut at 32 x 32 places"):
+            open_engine("openvino-mixed", bundle, num_threads=1)
+
+
+def test_a_bundle_says_who_answers(write: Callable[..., Bundle]) -> None:
+    bundle = write(**ALL)
+    assert bundle.others == tuple(Member(architecture="test_efficientnet", input_size=at) for at in (48, 32))
+    shown = describe(bundle)
+    assert (shown["mirror"], shown["closer"]) == (True, True)
+    assert shown["others"] == [{"architecture": "test_efficientnet", "input_size": at} for at in (48, 32)]
