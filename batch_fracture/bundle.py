@@ -42,7 +42,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A further network of a bundle whose answers are the mean of several networks'."""
+    """One of the networks that answer together."""
 
     architecture: str
     """The timm name."""
@@ -79,9 +79,9 @@ class Bundle:
     """bundle.json as read."""
 
     @property
-    def architectures(self) -> list[str]:
-        """The timm names of all its networks."""
-        return [self.architecture, *(other.architecture for other in self.others)]
+    def networks(self) -> tuple[Member, ...]:
+        """All that answer together."""
+        return (Member(architecture=self.architecture, input_size=self.input.size), *self.others)
 
     def check_evidence(self) -> None:
         """Refuse to be asked for an evidence map that no head makes.

@@ -97,4 +97,4 @@ def test_a_graph_without_such_features_cannot_be_cut(tiny_bundle: Bundle) -> Non
     read = core().read_model
     path = tiny_bundle.path / "model.xml"
     with pytest.raises(ConfigError, match="graph cannot be cut at 31 x 31 places"):
-        cut(read(path), read(path), side=31)
+        cut(read(path), read(path), sides=[31])

@@ -34,7 +34,7 @@ def test_the_graph_answers_as_the_network_and_can_be_cut(mirror: bool) -> None:
         logit_B, evidence_Bhw = served(torch.from_numpy(pixels_BSS))
     np.testing.assert_allclose(found["logit"], logit_B.numpy(), atol=1e-4)
     np.testing.assert_allclose(found["evidence"], evidence_Bhw.numpy(), atol=1e-4)
-    early, late = cut(graph.clone(), graph.clone(), side=32)
+    early, late = cut(graph.clone(), graph.clone(), sides=[32])
     features = core().compile_model(early, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels_BSS)[0]
     assert features.shape == (6 if mirror else 3, 16, 32, 32)  # behind the first block, its narrowest place
     again = core().compile_model(late, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(features)

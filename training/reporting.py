@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_fracture.bundle import Bundle
-from batch_fracture.engines import FASTER, OPENVINO_FP32, TOLERANCE, TORCH_FP32, runs_here, takes
+from batch_fracture.engines import FASTER, OPENVINO_FP32, TOLERANCE, TORCH_FP32, runs_here
 from batch_fracture.errors import BundleError
 from training.evaluate import Values, compare_engines, engine_logits
 from training.figures import Scored, figures, scored
@@ -60,9 +60,8 @@ def report_once(
     logits = {half: engine_logits(bundle, OPENVINO_FP32, at) for half, at in halves.items()}
     measured = {half: scored(bundle, at, logits[half]) for half, at in halves.items()}
     evaluation: dict[str, Any] = {half: figures(of) for half, of in measured.items()}
-    shown = calibration.also(_some_of(train, at_most=_COMPARED // (1 + len(bundle.others))))
-    faster = (name for name in FASTER if runs_here(name) and takes(name, bundle))
-    names = (OPENVINO_FP32, TORCH_FP32, *faster)
+    shown = calibration.also(_some_of(train, at_most=_COMPARED // len(bundle.networks)))
+    names = (OPENVINO_FP32, TORCH_FP32, *(name for name in FASTER if runs_here(name)))
     evaluation["engines"] = compare_engines(
         bundle, shown.label_N, {name: engine_logits(bundle, name, shown) for name in names}
     )

@@ -76,7 +76,7 @@ def bundles() -> list[Check]:
             remedy = "reinstall batch-fracture, or name a bundle's directory with --model"
             checks.append(bad(f"bundle {name}", str(error), remedy))
         else:
-            networks = " and ".join(found.architectures)
+            networks = " and ".join(network.architecture for network in found.networks)
             value = f"{networks} at {found.input.size}, digest {found.digest[:12]}, verified"
             checks.append(good(f"bundle {name}", value))
     return checks

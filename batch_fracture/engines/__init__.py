@@ -95,11 +95,6 @@ def on_gpu(name: str) -> bool:
     return name in TORCH
 
 
-def takes(name: str, bundle: Bundle) -> bool:
-    """Whether an engine can take a bundle: `openvino-mixed` cuts the graph of one network, not of several."""
-    return name != "openvino-mixed" or not bundle.others
-
-
 def runs_here(name: str) -> bool:
     """Whether this machine's CPU computes as an OpenVINO engine says."""
     from batch_fracture.engines.openvino_engine import computes  # noqa: PLC0415 - see open_engine

@@ -46,9 +46,10 @@ class OpenVinoEngine:
         read = core().read_model
         path = bundle.path / "model.xml"
         if precision == "mixed":
-            early, late = cut(read(path), read(path), side=bundle.input.size // 2)
+            halves = [network.input_size // 2 for network in bundle.networks]
+            early, late = cut(read(path), read(path), sides=halves)
             first, then = compiled(early, "fp32", num_threads), compiled(late, "bf16", num_threads)
-            self._model: Callable[[Any], Any] = lambda given: then(first(given)[0])
+            self._model: Callable[[Any], Any] = lambda given: then(list(first(given).values()))
         else:
             self._model = compiled(read(path), precision, num_threads)
 
