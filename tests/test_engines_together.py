@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,9 @@ from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, open_engine
 from batch_fracture.engines.cut import cut
 from batch_fracture.engines.network import network_of
 from batch_fracture.engines.openvino_engine import compiled, core
+from batch_fracture.engines.torch_engine import _batch_size
 from batch_fracture.errors import ConfigError
-from batch_fracture.preprocess import letterbox
+from batch_fracture.preprocess import InputSpec, letterbox
 
 EXACT = (OPENVINO_FP32, TORCH_FP32)
 ALL = {"mirror": True, "closer": True, "others": (48, 32)}
@@ -148,6 +150,15 @@ def test_every_network_is_cut_and_the_halves_make_the_whole(
         cut(read(path), read(path), sides=[32, 24])
     with pytest.raises(ConfigError, match="graph cannot be cut at 23 x 23 places"):
         cut(read(path), read(path), sides=[32, 23, 16])
+
+
+def test_torch_takes_fewer_images_at_a_time_the_more_they_weigh(write: Callable[..., Bundle]) -> None:
+    plain = open_engine(TORCH_FP32, write(), num_threads=1)
+    assert plain.batch_size in (32, 128)  # on CPUs and on GPUs
+    for size, looks, share in ((384, 1, 1), (384, 2, 2), (512, 4, 7), (768, 4, 16)):
+        fields = {"mirror": looks > 1, "closer": looks > 2, "input": InputSpec(size=size)}
+        found = _batch_size(plain.batch_size, dataclasses.replace(write(), **fields))
+        assert found == max(1, plain.batch_size // share)
 
 
 def test_a_bundle_says_who_answers(write: Callable[..., Bundle]) -> None:

@@ -32,7 +32,7 @@ class TorchEngine:
         torch.set_num_threads(num_threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.on_gpu = self._device.type == "cuda"
-        self.batch_size = 128 if self.on_gpu else 32
+        self.batch_size = _batch_size(128 if self.on_gpu else 32, bundle)
         if precision in ("fp16", "tf32") and self._device.type == "cpu":
             raise ConfigError(f"engine {self.name} needs a GPU; use --engine openvino-fp32")
         self._tf32 = precision == "tf32"
@@ -61,3 +61,9 @@ class TorchEngine:
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=lower):
             found = self._served(torch.from_numpy(pixels_BSS).to(self._device))
         return [tensor.float().cpu().numpy() for tensor in found]
+
+
+def _batch_size(plain: int, bundle: Bundle) -> int:
+    """Images at a time: of what takes more memory than one look at 384 pixels, fewer than `plain`."""
+    looks = (1 + bundle.mirror) * (1 + bundle.closer)
+    return min(plain, max(1, plain * 384**2 // (looks * bundle.input.size**2)))
