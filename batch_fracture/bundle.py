@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class Bundle:
     """Whether answers are the mean over the image and its mirror image."""
     closer: bool
     """Whether answers are the mean over the image and its middle, enlarged."""
+    fp32_stride: int
+    """Engine `openvino-mixed` computes in fp32 until features have the input's side divided by this."""
     others: tuple[Member, ...]
     """Networks that answer together with the first, which sees inputs as they are; mostly none."""
     calibration: Calibration
@@ -82,6 +84,11 @@ class Bundle:
     def networks(self) -> tuple[Member, ...]:
         """All that answer together."""
         return (Member(architecture=self.architecture, input_size=self.input.size), *self.others)
+
+    @property
+    def num_looks(self) -> int:
+        """Times that each of them looks at an image, in one batch."""
+        return (1 + self.mirror) * (1 + self.closer)
 
     def check_evidence(self) -> None:
         """Refuse to be asked for an evidence map that no head makes.
@@ -144,28 +151,6 @@ def open_bundle(name_or_path: str) -> Bundle:
         ) from error
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """What `bundle show` prints: name, architecture, input_size, digest, operating points, evaluation."""
-    manifest = bundle.manifest
-    return {
-        "name": bundle.name,
-        "architecture": bundle.architecture,
-        "head": bundle.head,
-        "input_size": bundle.input.size,
-        "mirror": bundle.mirror,
-        "closer": bundle.closer,
-        "others": [asdict(other) for other in bundle.others],
-        "digest": bundle.digest,
-        "path": str(bundle.path),
-        "size_bytes": sum(file.stat().st_size for file in bundle.path.iterdir()),
-        "default_operating_point": bundle.default_operating_point,
-        "operating_points": manifest["operating_points"],
-        "calibration": manifest["calibration"],
-        "evaluation": manifest.get("evaluation", {}),
-        "training": manifest.get("training", {}),
-    }
-
-
 def sha256_of(path: Path) -> str:
     """sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
@@ -226,6 +211,7 @@ def _read(path: Path, manifest: dict[str, Any], digest: str) -> Bundle:
         std=manifest["normalisation"]["std"],
         mirror=bool(manifest.get("mirror", False)),
         closer=bool(manifest.get("closer", False)),
+        fp32_stride=int(manifest.get("fp32_stride", 2)),
         others=tuple(Member(**other) for other in manifest.get("others", ())),
         calibration=Calibration(**manifest["calibration"]),
         operating_points=points,

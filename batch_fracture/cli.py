@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +17,9 @@ from batch_fracture.cli_options import JSON, S3_ENDPOINT
 from batch_fracture.cli_run import run
 from batch_fracture.cli_runs import runs
 from batch_fracture.errors import BatchFractureError
+
+if TYPE_CHECKING:
+    from batch_fracture.bundle import Bundle
 
 INTERRUPTED = 4
 _RESULTS = click.option(
@@ -119,7 +124,7 @@ def bundle_show(name: str, *, as_json: bool) -> None:
     Example:
       batch-fracture bundle show fracatlas-lite0 --json
     """
-    from batch_fracture.bundle import describe, open_bundle
+    from batch_fracture.bundle import open_bundle
 
     description = describe(open_bundle(name))
     if as_json:
@@ -127,6 +132,29 @@ def bundle_show(name: str, *, as_json: bool) -> None:
         return
     for key, value in description.items():
         click.echo(f"{key:<24} {value if not isinstance(value, dict) else json.dumps(value)}")
+
+
+def describe(found: Bundle) -> dict[str, Any]:
+    """What `bundle show` prints: name, architecture, input_size, digest, operating points, evaluation."""
+    manifest = found.manifest
+    return {
+        "name": found.name,
+        "architecture": found.architecture,
+        "head": found.head,
+        "input_size": found.input.size,
+        "mirror": found.mirror,
+        "closer": found.closer,
+        "fp32_stride": found.fp32_stride,
+        "others": [asdict(other) for other in found.others],
+        "digest": found.digest,
+        "path": str(found.path),
+        "size_bytes": sum(file.stat().st_size for file in found.path.iterdir()),
+        "default_operating_point": found.default_operating_point,
+        "operating_points": manifest["operating_points"],
+        "calibration": manifest["calibration"],
+        "evaluation": manifest.get("evaluation", {}),
+        "training": manifest.get("training", {}),
+    }
 
 
 @bundle.command("verify")

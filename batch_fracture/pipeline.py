@@ -21,6 +21,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from batch_fracture import schema
+from batch_fracture.bundle import Bundle
 from batch_fracture.classifier import FractureClassifier, Provenance
 from batch_fracture.cluster import Resources
 from batch_fracture.preprocess import InputSpec
@@ -31,10 +32,17 @@ from batch_fracture.store import FROM_ENVIRONMENT, Access
 BLOCK_ROWS = 128
 """Images per task: a second or so of a core, 8 MB of inputs at 256 pixels, and what one crash makes read
 again. With 256 of them a run is 3 % faster."""
-READER_BYTES = 3 * 2**29
-"""Memory of one reader, which has read 3,000 images: 1.4 GiB with a network at 384 pixels."""
+_READER_BYTES, _SEEN_PIXELS, _PIXEL_BYTES = 3 * 2**29, 384**2, 768
+"""Memory of one reader, which has read 3,000 images: 1.4 GiB with a network that looks once at 384 pixels; four
+looks at 512 pixels took 0.6 GiB more, two images at a time."""
 MIN_MISSING, MISSING_SHARE = 100, 0.01
 """More lost blocks than both, each with an image that killed its worker, are no accident: the run stops."""
+
+
+def reader_bytes(model: Bundle) -> int:
+    """Memory that one reader on a CPU should have with this model."""
+    seen = model.num_looks * model.input.size**2
+    return _READER_BYTES + max(0, seen - _SEEN_PIXELS) * _PIXEL_BYTES
 
 
 def build_dataset(
@@ -152,11 +160,13 @@ class Workers:
         }
 
     @classmethod
-    def for_cluster(cls, resources: Resources, *, num_images: int, on_gpu: bool) -> Workers:
+    def for_cluster(
+        cls, resources: Resources, *, num_images: int, on_gpu: bool, reader_bytes: int
+    ) -> Workers:
         """One classifier for each GPU, and the CPUs decode; else one single-threaded reader for each core.
 
-        There are no more of them than blocks, nor than memory carries. Two readers for a core take turns, and
-        empty its cache for each other: an eighth slower.
+        There are no more of them than blocks, nor than memory carries at `reader_bytes` each. Two readers for a
+        core take turns, and empty its cache for each other: an eighth slower.
         """
         num_blocks = -(-num_images // BLOCK_ROWS)
         if on_gpu:
@@ -166,7 +176,7 @@ class Workers:
                 gpus_per_actor=1,
                 decode_apart=True,
             )
-        carried = resources.memory_bytes // READER_BYTES if resources.memory_bytes else resources.num_cpus
+        carried = resources.memory_bytes // reader_bytes if resources.memory_bytes else resources.num_cpus
         return cls(
             num_actors=max(1, min(resources.num_cpus, num_blocks, carried)),
             cpus_per_actor=1,

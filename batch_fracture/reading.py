@@ -116,11 +116,13 @@ class Reading:
     def _run_chain(self, images: pa.Table, run: Provenance, resources: Resources) -> Ending:
         from ray.exceptions import RayError  # noqa: PLC0415 - Ray is loaded only when there is work
 
-        from batch_fracture.pipeline import Workers, build_dataset  # noqa: PLC0415 - likewise
+        from batch_fracture.pipeline import Workers, build_dataset, reader_bytes  # noqa: PLC0415 - likewise
 
         on_gpu = engines.on_gpu(run.engine) and resources.num_gpus > 0
         job, guard = self._job, OutageGuard()
-        workers = Workers.for_cluster(resources, num_images=len(images), on_gpu=on_gpu)
+        workers = Workers.for_cluster(
+            resources, num_images=len(images), on_gpu=on_gpu, reader_bytes=reader_bytes(job.model)
+        )
         if workers.short_of_memory:
             self._screen.note(f"memory allows {workers.num_actors} of {resources.num_cpus} readers")
         self._watch.begin(cores=resources.num_cpus, classifiers=workers.num_actors, on_gpu=on_gpu)

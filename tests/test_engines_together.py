@@ -15,7 +15,8 @@ from tiny import TINY_SIZE, write_tiny_bundle
 from torch.nn import functional
 
 from batch_fracture import engines
-from batch_fracture.bundle import Bundle, Member, describe, open_bundle
+from batch_fracture.bundle import Bundle, Member, open_bundle
+from batch_fracture.cli import describe
 from batch_fracture.engines import OPENVINO_FP32, TORCH_FP32, open_engine
 from batch_fracture.engines.cut import cut
 from batch_fracture.engines.network import network_of
@@ -150,6 +151,19 @@ def test_every_network_is_cut_and_the_halves_make_the_whole(
         cut(read(path), read(path), sides=[32, 24])
     with pytest.raises(ConfigError, match="graph cannot be cut at 23 x 23 places"):
         cut(read(path), read(path), sides=[32, 23, 16])
+
+
+@pytest.mark.skipif(not engines.runs_here("openvino-mixed"), reason="this CPU computes no bf16")
+def test_more_of_it_in_fp32_keeps_more_of_the_answers(
+    write: Callable[..., Bundle], pixels: np.ndarray
+) -> None:
+    bundle = write(head="evidence", **ALL)
+    reference = open_engine(OPENVINO_FP32, bundle, num_threads=1)(pixels)
+    strayed = []
+    for stride in (2, 4, 8):
+        engine = open_engine("openvino-mixed", dataclasses.replace(bundle, fp32_stride=stride), num_threads=1)
+        strayed.append(np.abs(engine(pixels) - reference).mean())
+    assert strayed[0] > strayed[1] > strayed[2] > 0
 
 
 def test_torch_takes_fewer_images_at_a_time_the_more_they_weigh(write: Callable[..., Bundle]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +15,12 @@ from batch_fracture import schema
 from batch_fracture.bundle import Bundle
 from batch_fracture.classifier import FractureClassifier
 from batch_fracture.cluster import Resources
-from batch_fracture.pipeline import BLOCK_ROWS, READER_BYTES, Reader, Workers, build_dataset, fetch_and_decode
+from batch_fracture.pipeline import BLOCK_ROWS, Reader, Workers, build_dataset, fetch_and_decode, reader_bytes
+from batch_fracture.preprocess import InputSpec
 from batch_fracture.settings import ReadingSettings
 from batch_fracture.store import FROM_ENVIRONMENT, ahead, reading
+
+GIB = 2**30
 
 
 def test_entries_become_rows_one_for_one(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:
@@ -35,7 +39,7 @@ def test_the_chain_gives_every_entry_back_once(
     draw(tmp_path, count)
     images = manifest(tmp_path)
     workers = Workers.for_cluster(
-        Resources(num_cpus=2, num_gpus=0, memory_bytes=0), num_images=count, on_gpu=False
+        Resources(num_cpus=2, num_gpus=0, memory_bytes=0), num_images=count, on_gpu=False, reader_bytes=GIB
     )
     dataset = build_dataset(images, provenance(tiny_bundle), tiny_bundle.input, ReadingSettings(), workers)
     rows = pa.concat_tables(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
@@ -47,26 +51,39 @@ def test_the_chain_gives_every_entry_back_once(
 @pytest.mark.parametrize("num_cpus", [1, 2, 7, 64])
 def test_one_reader_for_each_core_and_no_more_than_blocks(num_cpus: int) -> None:
     cluster = Resources(num_cpus=num_cpus, num_gpus=0, memory_bytes=10**12)
-    many = Workers.for_cluster(cluster, num_images=10**6, on_gpu=False)
+    many = Workers.for_cluster(cluster, num_images=10**6, on_gpu=False, reader_bytes=GIB)
     assert (many.num_actors, many.cpus_per_actor, many.gpus_per_actor) == (num_cpus, 1, 0)
     assert not many.decode_apart
-    assert Workers.for_cluster(cluster, num_images=BLOCK_ROWS, on_gpu=False).num_actors == 1
+    assert Workers.for_cluster(cluster, num_images=BLOCK_ROWS, on_gpu=False, reader_bytes=GIB).num_actors == 1
 
 
 @pytest.mark.parametrize(("readers", "num_actors"), [(0.5, 1), (3.9, 3), (8, 8), (20, 8)])
 def test_no_more_readers_than_memory_carries(readers: float, num_actors: int) -> None:
-    cluster = Resources(num_cpus=8, num_gpus=0, memory_bytes=int(readers * READER_BYTES))
-    workers = Workers.for_cluster(cluster, num_images=10**6, on_gpu=False)
+    cluster = Resources(num_cpus=8, num_gpus=0, memory_bytes=int(readers * GIB))
+    workers = Workers.for_cluster(cluster, num_images=10**6, on_gpu=False, reader_bytes=GIB)
     assert (workers.num_actors, workers.short_of_memory) == (num_actors, num_actors < 8)
-    assert not Workers.for_cluster(cluster, num_images=1, on_gpu=False).short_of_memory or readers < 1
+    assert (
+        not Workers.for_cluster(cluster, num_images=1, on_gpu=False, reader_bytes=GIB).short_of_memory
+        or readers < 1
+    )
+
+
+def test_a_reader_needs_more_memory_the_more_its_model_looks_at(tiny_bundle: Bundle) -> None:
+    def needed(size: int, *, mirror: bool = False, closer: bool = False) -> float:
+        seen = {"input": InputSpec(size=size), "mirror": mirror, "closer": closer}
+        return reader_bytes(dataclasses.replace(tiny_bundle, **seen)) / GIB
+
+    assert needed(64) == needed(384) == 1.5
+    assert needed(384, mirror=True) == pytest.approx(1.6, abs=0.05)
+    assert needed(512, mirror=True, closer=True) == pytest.approx(2.1, abs=0.1)
 
 
 def test_one_classifier_for_each_gpu_leaves_all_cpus_to_the_tasks_that_feed_it() -> None:
     resources = Resources(num_cpus=16, num_gpus=4, memory_bytes=10**12)
-    many = Workers.for_cluster(resources, num_images=10**6, on_gpu=True)
+    many = Workers.for_cluster(resources, num_images=10**6, on_gpu=True, reader_bytes=GIB)
     assert (many.num_actors, many.gpus_per_actor, many.cpus_per_actor) == (4, 1, 0)
     assert many.decode_apart
-    assert Workers.for_cluster(resources, num_images=10, on_gpu=True).num_actors == 1
+    assert Workers.for_cluster(resources, num_images=10, on_gpu=True, reader_bytes=GIB).num_actors == 1
 
 
 def test_a_reader_answers_as_the_two_steps_apart(tmp_path: Path, draw: Any, tiny_bundle: Bundle) -> None:

@@ -18,6 +18,7 @@ PRECISIONS = ("fp32", "bf16")
 BALANCES = ("positive_weight", "sampler")
 BATCHNORMS = ("live", "frozen", "adapted")
 CHOICES = ("best", "last")
+STRIDES = (2, 4, 8)
 
 
 _LEAST = {
@@ -88,6 +89,8 @@ class TrainingConfig:
     closer: bool = False
     """Scores are the mean over the image and its middle, enlarged, in the bundle too: twice the work.
     Training is the same."""
+    fp32_stride: int = 2
+    """Engine `openvino-mixed` computes in fp32 until features have the input's side divided by this."""
     input_size: int = 256
     """Side of the square input, pixels."""
     epochs: int = 16
@@ -158,17 +161,20 @@ class TrainingConfig:
     """How training images vary."""
 
     def __post_init__(self) -> None:
-        known = {
+        known: dict[str, tuple[Any, ...]] = {
             "initial_weights": INITIAL_WEIGHTS,
             "precision": PRECISIONS,
             "head": HEADS,
             "balance": BALANCES,
             "batchnorm": BATCHNORMS,
             "choose_epoch": CHOICES,
+            "fp32_stride": STRIDES,
         }
         for field, values in known.items():
             if getattr(self, field) not in values:
-                raise ConfigError(f"{field} = {getattr(self, field)!r}: known are {', '.join(values)}")
+                raise ConfigError(
+                    f"{field} = {getattr(self, field)!r}: known are {', '.join(map(str, values))}"
+                )
         for least, fields in _LEAST.items():
             for field in fields:
                 if getattr(self, field) < least:

@@ -126,6 +126,7 @@ def _identity(config: TrainingConfig, served: ServedNetwork) -> dict[str, Any]:
         "normalisation": {"mean": served.mean, "std": served.std},
         "mirror": served.mirror,
         "closer": served.closer,
+        "fp32_stride": config.fp32_stride,
         "others": [
             asdict(Member(architecture=other.architecture, input_size=other.input_size))
             for other in networks(config)[1:]
@@ -169,6 +170,7 @@ def _recipe(config: TrainingConfig) -> dict[str, Any]:
         "val_share",
         "mirror",
         "closer",
+        "fp32_stride",
     }
     return {key: value for key, value in asdict(config).items() if key not in elsewhere}
 

@@ -42,7 +42,7 @@ from training.tracking import open_tracker
 
 _NOT_DECISIVE = (
     *("images", "labels", "name", "out", "source", "workers", "keep_checkpoints", "max_failures"),
-    *("mirror", "closer", "soup", "ensemble"),
+    *("mirror", "closer", "fp32_stride", "soup", "ensemble"),
 )
 """Fields that leave the course of training as it is; labels count by content."""
 

@@ -35,8 +35,11 @@ class EnsembleNetwork(nn.Module):
 
     def forward(self, image_B3SS: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Answers as those of one of its networks: (B, 1), or logits and the evidence map."""
+        grey_B1SS = image_B3SS[:, :1]  # all three channels are that one, and scaling is slow
         scaled = [
-            functional.interpolate(image_B3SS, size=(size, size), mode="bilinear", antialias=True)
+            functional.interpolate(grey_B1SS, size=(size, size), mode="bilinear", antialias=True)
+            .expand(-1, 3, -1, -1)
+            .contiguous(memory_format=torch.channels_last)
             for size in self._sizes
         ]
         found = [network(image) for network, image in zip(self.networks, (image_B3SS, *scaled), strict=True)]

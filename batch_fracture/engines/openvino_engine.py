@@ -25,7 +25,7 @@ class OpenVinoEngine:
     Args:
         bundle: a verified bundle.
         precision: `fp32`, the reference; `bf16` and `fp16`, activations of fewer bits; `mixed`, fp32 down to
-            half the input's side and bf16 from there on.
+            the input's side by the bundle's `fp32_stride`, and bf16 from there on.
         num_threads: inference threads.
 
     Raises:
@@ -46,8 +46,8 @@ class OpenVinoEngine:
         read = core().read_model
         path = bundle.path / "model.xml"
         if precision == "mixed":
-            halves = [network.input_size // 2 for network in bundle.networks]
-            early, late = cut(read(path), read(path), sides=halves)
+            sides = [network.input_size // bundle.fp32_stride for network in bundle.networks]
+            early, late = cut(read(path), read(path), sides=sides)
             first, then = compiled(early, "fp32", num_threads), compiled(late, "bf16", num_threads)
             self._model: Callable[[Any], Any] = lambda given: then(list(first(given).values()))
         else:

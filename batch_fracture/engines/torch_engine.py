@@ -65,5 +65,4 @@ class TorchEngine:
 
 def _batch_size(plain: int, bundle: Bundle) -> int:
     """Images at a time: of what takes more memory than one look at 384 pixels, fewer than `plain`."""
-    looks = (1 + bundle.mirror) * (1 + bundle.closer)
-    return min(plain, max(1, plain * 384**2 // (looks * bundle.input.size**2)))
+    return min(plain, max(1, plain * 384**2 // (bundle.num_looks * bundle.input.size**2)))
