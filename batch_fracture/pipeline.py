@@ -33,8 +33,8 @@ BLOCK_ROWS = 128
 """Images per task: a second or so of a core, 8 MB of inputs at 256 pixels, and what one crash makes read
 again. With 256 of them a run is 3 % faster."""
 _READER_BYTES, _SEEN_PIXELS, _PIXEL_BYTES = 3 * 2**29, 384**2, 768
-"""Memory of one reader, which has read 3,000 images: 1.4 GiB with a network that looks once at 384 pixels; four
-looks at 512 pixels took 0.6 GiB more, two images at a time."""
+"""Memory of one reader, which has read 3,000 images: 1.4 GiB with a network that looks once at 384 pixels.
+Four looks at 512 pixels took 0.6 GiB more, two images at a time."""
 MIN_MISSING, MISSING_SHARE = 100, 0.01
 """More lost blocks than both, each with an image that killed its worker, are no accident: the run stops."""
 
@@ -165,8 +165,8 @@ class Workers:
     ) -> Workers:
         """One classifier for each GPU, and the CPUs decode; else one single-threaded reader for each core.
 
-        There are no more of them than blocks, nor than memory carries at `reader_bytes` each. Two readers for a
-        core take turns, and empty its cache for each other: an eighth slower.
+        There are no more of them than blocks, nor than memory carries at `reader_bytes` each. Two readers for
+        a core take turns, and empty its cache for each other: an eighth slower.
         """
         num_blocks = -(-num_images // BLOCK_ROWS)
         if on_gpu:
