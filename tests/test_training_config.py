@@ -88,6 +88,7 @@ def test_defaults_flags_and_types(tmp_path: Path) -> None:
         ("batchnorm = 1", "", "batchnorm = 1: it must be of type str"),
         ('head = "dense"', "", "head = 'dense': known are pooled, evidence"),
         ('balance = "luck"', "", "balance = 'luck': known are positive_weight, sampler"),
+        ("fp32_stride = 3", "", "fp32_stride = 3: known are 2, 4, 8"),
         ('balance = "sampler"\npositive_weight = 2', "", "would make up for rare fractures twice"),
         ('precision = "fp8"', "", "precision = 'fp8': known are fp32, bf16"),
         ("input_size = 8", "", "input_size: input size 8 is not within 32 to 2048"),
