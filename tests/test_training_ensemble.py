@@ -56,6 +56,12 @@ def test_tables_that_cannot_be(table: Any, message: str) -> None:
         networks(recipe(ensemble=(table,)))
 
 
+def test_inputs_too_small_to_look_closer_at() -> None:
+    assert networks(recipe(closer=True, input_size=64))
+    with pytest.raises(ConfigError, match="closer = true: input_size = 48 leaves no middle; 64 is"):
+        networks(recipe(closer=True, input_size=48))
+
+
 def test_the_command_line_wins_over_every_network(tmp_path: Path) -> None:
     path = write_recipe(tmp_path, epochs=2)
     path.write_text(path.read_text() + SECOND)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from batch_fracture.errors import ConfigError
 from training import soup
 from training.config import TrainingConfig
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAY_DIFFER = (*soup.MAY_DIFFER, "architecture", "auxiliary_weight", "initial_weights", "input_size")
 """What the networks of one model need not have in common."""
+_CLOSEST = 64
+"""Side, pixels, of the smallest inputs to look closer at: 16 go off each edge."""
 
 
 def networks(config: TrainingConfig) -> tuple[TrainingConfig, ...]:
@@ -28,8 +31,13 @@ def networks(config: TrainingConfig) -> tuple[TrainingConfig, ...]:
     Those look once: it is all of them together that look at the mirror image, or closer.
 
     Raises:
-        ConfigError: such a table changes what all networks must share, or a value is not valid.
+        ConfigError: such a table changes what all networks must share, a value is not valid, or inputs are
+            too small to look closer at.
     """
+    if config.closer and config.input_size < _CLOSEST:
+        raise ConfigError(
+            f"closer = true: input_size = {config.input_size} leaves no middle; {_CLOSEST} is the least"
+        )
     if not config.ensemble:
         return (config,)
     own = replace(config, ensemble=(), mirror=False, closer=False)
