@@ -12,6 +12,7 @@ import pytest
 from batch_fracture import bundle
 from batch_fracture.bundle import FILES, open_bundle
 from batch_fracture.calibration import Calibration
+from batch_fracture.cli import describe
 from batch_fracture.errors import BundleError, ConfigError
 from batch_fracture.preprocess import InputSpec
 
@@ -62,7 +63,7 @@ def test_an_intact_bundle(tmp_path: Path) -> None:
 def test_heads(tmp_path: Path) -> None:
     pooled = open_bundle(str(_write(tmp_path / "one")))
     dense = open_bundle(str(_write(tmp_path / "two", lambda manifest: manifest.update(head="evidence"))))
-    assert (pooled.head, dense.head, bundle.describe(dense)["head"]) == ("pooled", "evidence", "evidence")
+    assert (pooled.head, dense.head, describe(dense)["head"]) == ("pooled", "evidence", "evidence")
     dense.check_evidence()
     with pytest.raises(ConfigError, match="bundle arbitrary has a pooled head, which makes no evidence map"):
         pooled.check_evidence()
@@ -207,12 +208,12 @@ def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mo
 def test_shipped_bundles_verify(name: str) -> None:
     found = open_bundle(name)
     assert found.name == name
-    assert bundle.describe(found)["digest"] == found.digest
+    assert describe(found)["digest"] == found.digest
 
 
 def test_description(tmp_path: Path) -> None:
     folder = _write(tmp_path / "one")
-    description = bundle.describe(open_bundle(str(folder)))
+    description = describe(open_bundle(str(folder)))
     assert description["name"] == "arbitrary"
     assert (description["input_size"], description["default_operating_point"]) == (64, "balanced")
     assert description["size_bytes"] == sum(path.stat().st_size for path in folder.iterdir())

@@ -19,8 +19,6 @@ BALANCES = ("positive_weight", "sampler")
 BATCHNORMS = ("live", "frozen", "adapted")
 CHOICES = ("best", "last")
 STRIDES = (2, 4, 8)
-
-
 _LEAST = {
     1: ("epochs", "batch_size", "accumulation", "workers", "keep_checkpoints", "score_every"),
     0: ("frozen_stages", "max_failures", "box_weight", "auxiliary_weight", "mixup"),
