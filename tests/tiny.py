@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from batch_fracture.engines.network import ServedNetwork
 
 TINY_SIZE = 64
+_FIELDS = {
+    "format": 1,
+    "name": "tiny",
+    "architecture": "test_efficientnet",
+    "input": {"size": TINY_SIZE},
+    "normalisation": {"mean": 0.5, "std": 0.5},
+    "classes": ["no fracture", "fracture"],
+    "calibration": {"slope": 2.0, "intercept": 0.1},
+    "operating_points": {
+        "balanced": {"threshold": 0.5, "sensitivity": None, "specificity": None},
+        "high-sensitivity": {"threshold": 0.25, "sensitivity": None, "specificity": None},
+    },
+    "default_operating_point": "balanced",
+}
 
 
 def write_tiny_bundle(
@@ -51,25 +65,9 @@ def write_tiny_bundle(
         enliven(served)
     write_weights(served, folder, input_size=TINY_SIZE)
     (folder / "MODEL_CARD.md").write_text("A network with random weights, for tests.\n")
-    manifest = {
-        "format": 1,
-        "name": "tiny",
-        "architecture": "test_efficientnet",
-        "head": head,
-        "mirror": mirror,
-        "closer": closer,
-        "others": [{"architecture": "test_efficientnet", "input_size": size} for size in others],
-        "input": {"size": TINY_SIZE},
-        "normalisation": {"mean": 0.5, "std": 0.5},
-        "classes": ["no fracture", "fracture"],
-        "calibration": {"slope": 2.0, "intercept": 0.1},
-        "operating_points": {
-            "balanced": {"threshold": 0.5, "sensitivity": None, "specificity": None},
-            "high-sensitivity": {"threshold": 0.25, "sensitivity": None, "specificity": None},
-        },
-        "default_operating_point": "balanced",
-        "files": {name: sha256_of(folder / name) for name in FILES},
-    }
+    fields: dict[str, object] = {"head": head, "mirror": mirror, "closer": closer}
+    fields["others"] = [{"architecture": "test_efficientnet", "input_size": size} for size in others]
+    manifest = {**_FIELDS, **fields, "files": {name: sha256_of(folder / name) for name in FILES}}
     (folder / "bundle.json").write_text(json.dumps(manifest))
     return folder
 
