@@ -15,9 +15,8 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from batch_fracture.engines.network import ServedNetwork
-from batch_fracture.engines.openvino_engine import compiled
+from batch_fracture.engines.openvino_engine import OpenVinoEngine, compiled
 
-_FED = 2  # images at a time: larger ones leave the cache
 _TRACED_BATCH = 2
 """Any batch above 1: tracing must not mistake the batch for a broadcast side."""
 
@@ -48,8 +47,9 @@ def graph_logits(served: ServedNetwork, pixels_NSS: npt.NDArray[np.uint8]) -> np
     """
     graph = to_graph(served, input_size=pixels_NSS.shape[-1])
     model = compiled(graph, "fp32", os.cpu_count() or 1)
-    starts = range(0, len(pixels_NSS), _FED)
-    return np.concatenate([np.array(model(pixels_NSS[at : at + _FED])["logit"]) for at in starts])
+    count = OpenVinoEngine.batch_size
+    starts = range(0, len(pixels_NSS), count)
+    return np.concatenate([np.array(model(pixels_NSS[at : at + count])["logit"]) for at in starts])
 
 
 def with_fixed_padding(served: ServedNetwork, *, input_size: int) -> ServedNetwork:

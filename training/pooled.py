@@ -80,15 +80,16 @@ def evaluate_pooled(paths: tuple[Path, ...], report: Path, images: Path | None) 
 
     table = read_scores(paths)
     measured, folds = pooled(table)
+    tested = table.take(measured.row_N)
     found = {
         "scores_sha256": [sha256_of(path) for path in paths],
         "default_operating_point": DEFAULT_OPERATING_POINT,
         **figures(measured),
-        "auroc_of_logits": asdict(_of_logits(table.take(measured.row_N))),
-        "auroc_within_folds": asdict(_within_folds(table.take(measured.row_N))),
+        "auroc_of_logits": asdict(_of_logits(tested)),
+        "auroc_within_folds": asdict(_within_folds(tested)),
         "folds": folds,
     }
-    names = table["image_uri"].take(measured.row_N).to_pylist()
+    names = tested["image_uri"].to_pylist()
     write_report(
         report,
         measured,

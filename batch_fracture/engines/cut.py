@@ -34,22 +34,22 @@ def cut(first: Model, second: Model, *, sides: Sequence[int]) -> tuple[Model, Mo
     Raises:
         ConfigError: the graph can be cut nowhere at that side, or has not so many networks.
     """
-    ends = [
-        _narrowest(network, side) for network, side in zip(_networks(first, len(sides)), sides, strict=True)
-    ]
-    starts = [
-        _narrowest(network, side) for network, side in zip(_networks(second, len(sides)), sides, strict=True)
-    ]
     taken = []
-    for start in starts:
+    for start in _places(second, sides):
         shape = start.get_partial_shape()
         features = opset.parameter([-1, *(shape[axis].get_length() for axis in (1, 2, 3))], dtype=np.float32)
         for target in list(start.get_target_inputs()):
             target.replace_source_output(features.output(0))
         taken.append(features)
-    return Model([opset.result(end) for end in ends], first.get_parameters()), Model(
-        second.get_results(), taken
-    )
+    ends = [opset.result(end) for end in _places(first, sides)]
+    return Model(ends, first.get_parameters()), Model(second.get_results(), taken)
+
+
+def _places(model: Model, sides: Sequence[int]) -> list[Any]:
+    """The output to cut each network at."""
+    return [
+        _narrowest(network, side) for network, side in zip(_networks(model, len(sides)), sides, strict=True)
+    ]
 
 
 def _networks(model: Model, count: int) -> list[list[Any]]:
